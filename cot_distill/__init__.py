@@ -1,0 +1,1 @@
+"""Turn a large reasoning model into a training-ready dataset of verified chains of thought."""
