@@ -1,1 +1,35 @@
-"""Placeholder."""
+"""Parts for testing what you build on cot_distill: teachers with a script, a server with faults, and proofs.
+
+This file only gathers the public names. ``check_teacher`` and ``check_writer`` prove a teacher or writer of your own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cot_distill.testing.checks import check_teacher, check_writer
+from cot_distill.testing.teachers import Call, FlakyTeacher, ScriptedTeacher, echo_answer
+
+if TYPE_CHECKING:
+    from cot_distill.testing.server import FAULTS, Exchange, FaultServer
+
+__all__ = [
+    "FAULTS",
+    "Call",
+    "Exchange",
+    "FaultServer",
+    "FlakyTeacher",
+    "ScriptedTeacher",
+    "check_teacher",
+    "check_writer",
+    "echo_answer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded late, since `python -m cot_distill.testing.server` warns if its module is there before it runs.
+    if name in ("FAULTS", "Exchange", "FaultServer"):
+        from cot_distill.testing import server
+
+        return getattr(server, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

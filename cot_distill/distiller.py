@@ -1,0 +1,370 @@
+"""The engine's public face: ask a teacher to solve tasks, and keep every answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import anyio.to_thread
+
+from cot_distill import templates
+from cot_distill.blocking import run_blocking
+from cot_distill.engine import Engine, Settings, drive, entered
+from cot_distill.errors import ConfigError, RunError, SourceError, TraceError
+from cot_distill.judging import verifier_name
+from cot_distill.ledger import Known, Ledger, Slot
+from cot_distill.limits import Budget, Hold, Pacer, Purse, RateLimit
+from cot_distill.outcome import Outcome
+from cot_distill.progress import Progress, show_progress
+from cot_distill.protocols import Tasks, Teacher, Template, Verifier
+from cot_distill.recipe import Recipe, TemplateMark
+from cot_distill.run import Run
+from cot_distill.sources import open_tasks
+from cot_distill.teachers import open_teacher
+from cot_distill.trace import Prefilled, parse_trace
+from cot_distill.types import Sampling, Task, ThinkTags
+
+__all__ = ["Distiller"]
+
+log = logging.getLogger("cot_distill")
+
+_AUTO_CONCURRENCY = 64
+_SYNC_SECONDS = 1.0
+_LOOKED_AT = 20
+
+
+class Distiller:
+    """Asks a teacher to solve tasks and keeps the reasoning with the answers.
+
+    Args:
+        teacher: A Teacher, or ``"provider:model"`` such as ``"deepseek:deepseek-flash"``, ``"vllm:Qwen/QwQ-32B"`` or
+            ``"demo"``; see :func:`cot_distill.teachers.open_teacher`.
+        template: Makes the messages of a task.
+        verifiers: Judge every trace as it comes. Samples that one of them calls wrong stay out of datasets.
+        sampling: Temperature, token cap and so on; by default the endpoint's own.
+        attempts: How often each task is asked.
+        until_passed: Stop asking a task once this many of its attempts have passed all verifiers.
+        concurrency: Requests in flight at most. ``"auto"`` is 64 in this version.
+        retries: How often one attempt is asked again after a transient error. Being rate limited does not count.
+        rate_limit: Caps of the account, in requests and tokens a minute.
+        budget: What the run may use in all its sessions.
+        require_reasoning: Stop at once if the first three answers carry no reasoning.
+        tags: The tags around reasoning that a server leaves inline; see :data:`cot_distill.trace.KNOWN_TAGS`.
+        prefilled: Whether the chat template opens that tag, so that answers start inside the reasoning.
+
+    Raises:
+        ConfigError: A setting is out of range, the teacher unknown, or its key missing.
+
+    Example:
+        >>> run = Distiller("demo").run(["What is 2 + 3 + 4?"], tmp_path / "run", progress=False)
+        >>> next(run.samples()).trace.answer.splitlines()[-1]
+        'Answer: 9'
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher | str | None = None,
+        *,
+        template: Template = templates.solve,
+        verifiers: Sequence[Verifier] = (),
+        sampling: Sampling = Sampling(),
+        attempts: int = 1,
+        until_passed: int | None = None,
+        concurrency: int | Literal["auto"] = "auto",
+        retries: int = 6,
+        rate_limit: RateLimit | None = None,
+        budget: Budget | None = None,
+        require_reasoning: bool = True,
+        tags: ThinkTags = ThinkTags(),
+        prefilled: Prefilled = "auto",
+    ) -> None:
+        if attempts < 1:
+            raise ConfigError(f"attempts={attempts}: must be 1 or more")
+        if retries < 0:
+            raise ConfigError(f"retries={retries}: must be 0 or more")
+        if concurrency != "auto" and concurrency < 1:
+            raise ConfigError(f"concurrency={concurrency}: must be 1 or more, or 'auto'")
+        if until_passed is not None and not 1 <= until_passed <= attempts:
+            raise ConfigError(f"until_passed={until_passed}: must be between 1 and attempts={attempts}")
+        if until_passed is not None and not verifiers:
+            raise ConfigError("until_passed needs verifiers: without one no attempt can pass")
+        _check_budget(budget, sampling)
+        self._settings = Settings(
+            teacher=teacher if teacher is not None and not isinstance(teacher, str) else open_teacher(teacher),
+            template=template,
+            verifiers=tuple(verifiers),
+            sampling=sampling,
+            attempts=attempts,
+            until_passed=until_passed,
+            concurrency=_AUTO_CONCURRENCY if concurrency == "auto" else concurrency,
+            retries=retries,
+            require_reasoning=require_reasoning,
+            tags=tags,
+            prefilled=prefilled,
+        )
+        self._budget = budget
+        self._hold = Hold()
+        self._pacer = None if rate_limit is None else Pacer(rate_limit)
+
+    def __repr__(self) -> str:
+        return f"Distiller({self._settings.teacher.name!r})"
+
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher that is asked."""
+        return self._settings.teacher
+
+    async def attempt(self, task: Task, attempt: int = 0) -> Outcome:
+        """Ask one task once, with retries, and judge the answer. Nothing is written anywhere.
+
+        Args:
+            task: What to solve.
+            attempt: Which attempt it is; moves the seed, where there is one.
+
+        Returns:
+            A Sample, or the Failure that says why there is none.
+
+        Raises:
+            TeacherError: A fatal one (wrong key, unknown model, quota), or the endpoint cannot be reached.
+        """
+        engine = self._engine()
+        async with entered(self.teacher):
+            outcome = await engine.attempt(self._slot(task, attempt))
+        if outcome is None:
+            engine.finish()
+            raise RunError("the attempt was not made")
+        return outcome
+
+    def stream(self, tasks: Tasks) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+        """Ask tasks and yield outcomes as they come, in no particular order. Nothing is written anywhere.
+
+        The source may be endless. It is pulled only as fast as outcomes are taken, and leaving the block, also by
+        ``break`` or an exception, cancels what is under way.
+
+        Example:
+            ::
+
+                async with distiller.stream(tasks) as outcomes:
+                    async for outcome in outcomes:
+                        ...
+
+        Raises:
+            TeacherError: While iterating: a fatal one, as it is.
+        """
+        return self._stream(tasks)
+
+    async def arun(self, tasks: Tasks | Any, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
+        """Ask tasks and keep every answer in the directory ``path``.
+
+        Same path, same command: what an earlier session finished is not asked again. See ``docs/runs.md`` for what
+        may change in between.
+
+        Args:
+            tasks: Tasks, dicts or strings in any iterable, async iterable or ``datasets`` object; or the path of a
+                JSONL, JSON, CSV or Parquet file. :mod:`cot_distill.sources` has the options.
+            path: The run directory; made if it is missing.
+            progress: True for a bar, False for silence, None for what fits the place.
+
+        Returns:
+            The run, finished.
+
+        Raises:
+            TeacherError: A fatal one, or the endpoint has stopped answering.
+            TraceError: The first completions carry no reasoning.
+            SourceError: The input cannot be read, or there is none.
+            RunError: The directory is in use, of another recipe, damaged, or the disk is full.
+            VerifierError: The verifiers crash on everything.
+
+            Whatever is raised, the answers that came are kept, and the same command goes on from there.
+        """
+        path = Path(path)
+        async with aclosing(open_tasks(tasks)) as located:
+            first = await anext(located, None)
+            if first is None:
+                raise SourceError(f"no tasks in {_describe(tasks)}")
+            with Ledger(path, writable=True) as ledger:
+                self._check_recipe(path, first[1])
+                known = ledger.known()
+                shown = Progress(_total(tasks, self._settings.attempts), _finished(known))
+                engine = self._engine(ledger, known)
+                with show_progress(shown, progress), _session(ledger, engine, tasks):
+                    async with entered(self.teacher):
+                        await _drive(engine, _chain(first, located), shown, ledger)
+                    engine.finish()
+        return Run.open(path)
+
+    def run(self, tasks: Tasks | Any, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
+        """Blocking twin of :meth:`arun`: works in a script and in a notebook cell.
+
+        Ctrl-C returns at once; the journal is whole and the same call goes on from there.
+        """
+        return run_blocking(partial(self.arun, tasks, path, progress=progress))
+
+    def _engine(self, ledger: Ledger | None = None, known: dict[bytes, Known] | None = None) -> Engine:
+        budget = self._budget
+        return Engine(
+            self._settings,
+            hold=self._hold,
+            ledger=ledger,
+            known=known,
+            pacer=self._pacer,
+            purse=Purse(budget.tokens, ledger.tokens()) if ledger and budget and budget.tokens else None,
+            proven=ledger is not None and self._has_reasoning(ledger, known or {}),
+        )
+
+    def _has_reasoning(self, ledger: Ledger, known: dict[bytes, Known]) -> bool:
+        """Whether one of the first answers that are there already carries a trace."""
+        settings = self._settings
+        answered = (one.number for one in known.values() if one.kind == "completion")
+        for number in islice(answered, _LOOKED_AT):
+            record = ledger.record(ledger.journal.entry(number), None)
+            with suppress(TraceError):
+                if record.completion is not None:
+                    parse_trace(record.completion, tags=settings.tags, prefilled=settings.prefilled)
+                    return True
+        return False
+
+    def _slot(self, task: Task, attempt: int) -> Slot:
+        return Slot.make(task, attempt, 0, self._settings.template(task))
+
+    @asynccontextmanager
+    async def _stream(self, tasks: Tasks) -> AsyncGenerator[AsyncIterator[Outcome], None]:
+        engine = self._engine()
+        send, receive = anyio.create_memory_object_stream[Outcome](0)
+        failed: list[Exception] = []
+
+        async def produce() -> None:
+            try:
+                async with aclosing(open_tasks(tasks, unique=False)) as found, aclosing(engine.jobs(found)) as jobs:
+                    await drive(jobs, lambda job: engine.work(job, send.send), engine.workers)
+                engine.finish()
+            except Exception as error:
+                failed.append(error)
+            finally:
+                send.close()
+
+        async def outcomes() -> AsyncGenerator[Outcome, None]:
+            async for outcome in receive:
+                yield outcome
+            if failed:
+                raise failed[0]
+
+        body: list[Exception] = []
+        with receive:
+            async with entered(self.teacher), anyio.create_task_group() as group:
+                group.start_soon(produce)
+                async with aclosing(outcomes()) as iterator:
+                    try:
+                        yield iterator
+                    except Exception as error:  # raised below, outside the group, so that it is not wrapped in one
+                        body.append(error)
+                    # Cancel before the stream is closed: a worker that is about to send must not find it gone.
+                    group.cancel_scope.cancel()
+        if body:
+            raise body[0]
+
+    def _check_recipe(self, path: Path, first: Task) -> None:
+        """Compare with ``run.json``, then write what this session adds to it."""
+        old = Recipe.load(path)
+        probe = first if old is None else old.template.probe
+        settings = self._settings
+        template = settings.template
+        new = Recipe(
+            created=datetime.now(UTC).isoformat(timespec="seconds") if old is None else old.created,
+            teacher=settings.teacher.name,
+            template=TemplateMark(
+                name=str(getattr(template, "__name__", None) or type(template).__name__),
+                digest=templates.digest(template, probe),
+                probe=probe,
+            ),
+            sampling=settings.sampling,
+            attempts=settings.attempts,
+            verifiers=tuple(verifier_name(verifier) for verifier in settings.verifiers),
+            tags=settings.tags,
+            prefilled=settings.prefilled,
+        )
+        if old is not None:
+            old.require_same(new, path)
+        if new != old:
+            new.save(path)
+
+
+async def _drive(
+    engine: Engine, tasks: AsyncGenerator[tuple[int, Task], None], shown: Progress, ledger: Ledger
+) -> None:
+    """Run the workers, and sync the journal about once a second beside them."""
+
+    async def emit(outcome: Outcome) -> None:
+        shown.count(outcome)
+
+    async def sync() -> None:
+        while True:
+            await anyio.sleep(_SYNC_SECONDS)
+            await anyio.to_thread.run_sync(ledger.journal.sync)
+
+    failed: list[Exception] = []
+    async with aclosing(tasks), aclosing(engine.jobs(tasks)) as jobs, anyio.create_task_group() as group:
+        group.start_soon(sync)
+        try:
+            await drive(jobs, lambda job: engine.work(job, emit), engine.workers)
+        except Exception as error:  # raised below, outside the group, so that it is not wrapped in one
+            failed.append(error)
+        group.cancel_scope.cancel()
+    if failed:
+        raise failed[0]
+
+
+async def _chain(
+    first: tuple[int, Task], rest: AsyncGenerator[tuple[int, Task], None]
+) -> AsyncGenerator[tuple[int, Task], None]:
+    """The task that was pulled to check the recipe, then the others, numbered from 0."""
+    yield 0, first[1]
+    order = 0
+    async for _, task in rest:
+        order += 1
+        yield order, task
+
+
+@contextmanager
+def _session(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
+    """Book when a session starts and ends."""
+    ledger.note("started", workers=engine.workers)
+    try:
+        yield
+    finally:
+        with suppress(RunError):  # on a full disk the reason has been raised already
+            ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
+
+
+def _finished(known: dict[bytes, Known]) -> int:
+    return sum(one.kind in ("completion", "refusal") for one in known.values())
+
+
+def _total(tasks: object, attempts: int) -> int | None:
+    try:
+        return len(tasks) * attempts  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _describe(tasks: object) -> str:
+    if isinstance(tasks, (str, PathLike)):
+        return str(tasks)
+    return getattr(tasks, "name", None) or f"the {type(tasks).__name__} that was given"
+
+
+def _check_budget(budget: Budget | None, sampling: Sampling) -> None:
+    if budget is None:
+        return
+    if budget.usd is not None:
+        raise ConfigError("Budget(usd=…) needs prices, which this version does not know: use Budget(tokens=…)")
+    if sampling.max_tokens is None:
+        raise ConfigError("a budget needs Sampling(max_tokens=…): otherwise an answer has no worst case to reserve")

@@ -1,0 +1,99 @@
+"""Asking the verifiers, and booking what they say."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+
+from cot_distill.errors import VerifierError
+from cot_distill.journal import Head
+from cot_distill.ledger import Known, Ledger, verdict_mark
+from cot_distill.outcome import Outcome, crashed
+from cot_distill.protocols import Verifier
+from cot_distill.types import Sample, Verdict
+
+__all__ = ["Judge", "verifier_name"]
+
+log = logging.getLogger("cot_distill")
+
+_CRASHES = 3
+
+
+class Judge:
+    """Judges samples, one verifier after the other.
+
+    A crash on one sample is booked and the sample set aside, to be judged again next time: one odd trace must not
+    end a night's run. Where nothing but crashes comes, the verifier itself is at fault, and that is raised.
+
+    Args:
+        verifiers: May be none: then samples pass through as they are.
+        ledger: Where to book; None to book nothing.
+    """
+
+    def __init__(self, verifiers: Sequence[Verifier], ledger: Ledger | None) -> None:
+        self._verifiers = verifiers
+        self._ledger = ledger
+        self._names = [verifier_name(verifier) for verifier in verifiers]
+        self._judged = self._crashed = 0
+
+    def is_due(self, known: Known) -> bool:
+        """Whether an answer of an earlier session lacks a verdict of just these verifiers."""
+        return (
+            bool(self._names)
+            and known.kind == "completion"
+            and known.verdict >> 1 != verdict_mark(self._names, passed=False) >> 1
+        )
+
+    async def __call__(self, head: Head, sample: Sample) -> Outcome:
+        """Return the sample with its verdicts, or a Failure where a verifier crashed on it.
+
+        Args:
+            head: Of the record that the sample was read from.
+            sample: Without verdicts.
+
+        Raises:
+            VerifierError: The first ones all crashed. The crash is its ``__cause__``.
+            RunError: The journal cannot be written.
+        """
+        if not self._verifiers:
+            return sample
+        try:
+            verdicts = await self._verdicts(sample)
+        except Exception as error:
+            return self._crash(head, sample, error)
+        self._judged += 1
+        judged = sample.model_copy(update={"verdicts": verdicts})
+        if self._ledger is not None:
+            mark = verdict_mark(self._names, passed=judged.passed is True)
+            self._ledger.verdicts(head, verdicts, mark=mark)
+        return judged
+
+    async def _verdicts(self, sample: Sample) -> tuple[Verdict, ...]:
+        verdicts = []
+        for verifier in self._verifiers:
+            verdict = verifier(sample.task, sample.trace)
+            if inspect.isawaitable(verdict):
+                verdict = await verdict
+            if not isinstance(verdict, Verdict):
+                raise TypeError(f"{verifier_name(verifier)} returned {type(verdict).__name__}, not a Verdict")
+            verdicts.append(verdict)
+        return tuple(verdicts)
+
+    def _crash(self, head: Head, sample: Sample, error: Exception) -> Outcome:
+        message = f"{type(error).__name__}: {error}"
+        if self._ledger is not None:
+            self._ledger.verdicts(head, (), mark=0, crash=message)
+        self._crashed += 1
+        if self._crashed >= _CRASHES and not self._judged:
+            raise VerifierError(
+                f"the verifiers crash: {message} (task {sample.task.id!r}). The completions are kept: mend the "
+                "verifier and run again"
+            ) from error
+        log.warning("a verifier crashed on task %r", sample.task.id, exc_info=error)
+        return crashed(sample, message)
+
+
+def verifier_name(verifier: Verifier) -> str:
+    """The name under which a verifier is known: its own, or that of its class."""
+    return str(getattr(verifier, "__name__", None) or type(verifier).__name__)

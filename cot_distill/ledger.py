@@ -1,0 +1,273 @@
+"""What the records of a journal mean: what was asked, answered, judged, and is still to do.
+
+An *attempt* is one task asked once; its latest answer counts. Everything that follows from an answer (the trace, why
+there is none) is worked out again on reading and never stored; only what cost something is: completions, failed
+requests, and verdicts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from pydantic_core import to_json
+
+from cot_distill.journal import Entry, Head, Journal
+from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
+
+__all__ = ["Known", "Ledger", "Record", "Sessions", "Slot", "Spent", "address", "verdict_mark"]
+
+_ANSWERS = ("completion", "cut", "failure", "refusal")
+
+
+class Slot(NamedTuple):
+    """One attempt at one task: the place that its answer goes to."""
+
+    task: Task
+    attempt: int
+    order: int
+    """Position of the task in the input."""
+    messages: tuple[Message, ...]
+    """What the teacher is asked."""
+    key: bytes
+    """16 bytes for the task's id; the ids 1 and "1" differ."""
+    prompt: bytes
+    """8 bytes that change when the messages do."""
+
+    @classmethod
+    def make(cls, task: Task, attempt: int, order: int, messages: Sequence[Message]) -> Slot:
+        """Work out the two digests."""
+        turns = tuple(messages)
+        key = blake2b(to_json(task.id), digest_size=16).digest()
+        return cls(task, attempt, order, turns, key, blake2b(to_json(turns), digest_size=8).digest())
+
+    def head(self, kind: str, mark: int = 0) -> Head:
+        """The head of a record about this slot."""
+        return Head(kind, self.key, self.order, self.attempt, self.prompt, mark)
+
+
+class Known(NamedTuple):
+    """What earlier sessions left of an attempt."""
+
+    number: int
+    """Of the record in the journal."""
+    kind: str
+    prompt: bytes
+    mark: int
+    """For a cut answer: twice the number of tokens at which it was cut, plus 1 if that was our own cap."""
+    verdict: int
+    """The mark of its verdict, 0 where there is none."""
+
+    def is_due(self, slot: Slot, sampling: Sampling) -> bool:
+        """Whether the attempt is to be asked (again): only what is missing, changed, or was cut by a lower cap."""
+        if self.kind in ("failure", "reopened") or self.prompt != slot.prompt:
+            return True
+        if self.kind != "cut":
+            return False
+        if sampling.max_tokens is None:
+            return self.mark & 1 == 1
+        return sampling.max_tokens > self.mark >> 1
+
+
+class Record(NamedTuple):
+    """The latest answer to an attempt, and its verdicts."""
+
+    task: Task
+    attempt: int
+    completion: Completion | None
+    failure: Failure | None
+    """Set where no completion came."""
+    verdicts: tuple[Verdict, ...]
+    crash: str | None
+    """What a verifier that crashed said."""
+    tries: int
+
+
+class Spent(NamedTuple):
+    """What all sessions cost beyond the latest answers."""
+
+    superseded: list[Completion]
+    """Answers that a later one replaced, without their texts."""
+    retries: int
+    """Requests beyond the first of each attempt."""
+
+
+class Sessions(NamedTuple):
+    """The sessions of a run."""
+
+    number: int
+    killed: int
+    """Those that did not end by themselves."""
+    abandoned: int
+    """At most so many requests were under way when sessions were interrupted or killed."""
+    seconds: float
+    skipped: int
+    """Input rows that the last one skipped."""
+
+
+class Ledger:
+    """The records of a run directory. A context manager.
+
+    Args:
+        path: The directory.
+        writable: As for :class:`~cot_distill.journal.Journal`.
+
+    Raises:
+        RunError: As :class:`~cot_distill.journal.Journal`.
+    """
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        self.journal = Journal(path, writable=writable)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.journal.close()
+
+    # Writing
+
+    def completion(self, slot: Slot, completion: Completion, sampling: Sampling, tries: int) -> None:
+        """Book an answer: before it is judged, before it is counted."""
+        head = slot.head("completion")
+        if completion.finish_reason == "length":
+            cut_at = sampling.max_tokens or completion.usage.completion_tokens or 0
+            head = slot.head("cut", cut_at << 1 | (sampling.max_tokens is not None))
+        self.journal.append(head, {"at": time.time(), "tries": tries, "task": slot.task, "completion": completion})
+
+    def failure(self, slot: Slot, failure: Failure, *, final: bool) -> None:
+        """Book an attempt that ended without an answer. ``final``: asking again would give the same."""
+        head = slot.head("refusal" if final else "failure")
+        fields = failure.model_dump(exclude={"task"})
+        self.journal.append(head, {"at": time.time(), "tries": failure.tries, "task": slot.task, "failure": fields})
+
+    def verdicts(self, head: Head, verdicts: Sequence[Verdict], *, mark: int, crash: str | None = None) -> None:
+        """Book what the verifiers said of the answer whose record has this head."""
+        body = {"at": time.time(), "verdicts": verdicts, "crash": crash}
+        self.journal.append(head._replace(kind="verdict", mark=mark), body)
+
+    def reopen(self, head: Head) -> None:
+        """Let the next session ask this attempt again."""
+        self.journal.append(head._replace(kind="reopened", mark=0), {"at": time.time()})
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """Book the start or end of a session."""
+        self.journal.append(Head(kind), {"at": time.time(), **fields})
+
+    # Reading
+
+    def known(self) -> dict[bytes, Known]:
+        """What earlier sessions left of each attempt, by :func:`address`."""
+        known: dict[bytes, Known] = {}
+        for number, (head, *_) in enumerate(self.journal.entries()):
+            place = address(head)
+            if head.kind in _ANSWERS:
+                known[place] = Known(number, head.kind, head.prompt, head.mark, 0)
+            elif head.kind == "verdict" and place in known:
+                known[place] = known[place]._replace(verdict=head.mark)
+            elif head.kind == "reopened" and place in known:
+                known[place] = known[place]._replace(kind="reopened")
+        return known
+
+    def latest(self) -> Iterator[tuple[Entry, Entry | None]]:
+        """The latest answer of each attempt with its latest verdict, ordered by task and attempt."""
+        answers: dict[bytes, int] = {}
+        verdicts: dict[bytes, int] = {}
+        for number, (head, *_) in enumerate(self.journal.entries()):
+            place = address(head)
+            if head.kind in _ANSWERS:
+                answers[place] = number
+                verdicts.pop(place, None)
+            elif head.kind == "verdict":
+                verdicts[place] = number
+        entry = self.journal.entry
+
+        def order(place: bytes) -> tuple[int, bytes, int]:
+            head = entry(answers[place]).head
+            return head.order, head.key, head.attempt
+
+        for place in sorted(answers, key=order):
+            verdict = verdicts.get(place)
+            yield entry(answers[place]), None if verdict is None else entry(verdict)
+
+    def record(self, answer: Entry, verdict: Entry | None) -> Record:
+        """Read an answer and its verdict from disk."""
+        fields = self.journal.read(answer)
+        task = Task.model_validate(fields["task"])
+        completion = Completion.model_validate(fields["completion"]) if "completion" in fields else None
+        failure = Failure.model_validate({**fields["failure"], "task": task}) if "failure" in fields else None
+        said = {} if verdict is None else self.journal.read(verdict)
+        verdicts = tuple(Verdict.model_validate(one) for one in said.get("verdicts", ()))
+        return Record(task, answer.head.attempt, completion, failure, verdicts, said.get("crash"), fields["tries"])
+
+    def records(self) -> Iterator[Record]:
+        """The latest record of each attempt, ordered by task and attempt."""
+        return (self.record(answer, verdict) for answer, verdict in self.latest())
+
+    def spent(self) -> Spent:
+        """Go through every answer, also those that were replaced."""
+        latest = {address(answer.head): answer for answer, _ in self.latest()}
+        superseded, retries = [], 0
+        for entry in self.journal.entries():
+            if entry.head.kind not in _ANSWERS:
+                continue
+            fields = self.journal.read(entry)
+            retries += fields["tries"] - 1
+            if "completion" in fields and latest[address(entry.head)] != entry:
+                usage = Usage.model_validate(fields["completion"]["usage"])
+                superseded.append(Completion(usage=usage))
+        return Spent(superseded, retries)
+
+    def sessions(self) -> Sessions:
+        """Go through the starts and ends of the sessions."""
+        number = ended = abandoned = skipped = workers = 0
+        seconds = 0.0
+        began: float | None = None
+        for entry in self.journal.entries():
+            if entry.head.kind not in ("started", "ended"):
+                previous = entry
+                continue
+            fields = self.journal.read(entry)
+            if entry.head.kind == "started":
+                if began is not None:  # the one before was killed: its last record tells when
+                    seconds += self._time(previous) - began
+                    abandoned += workers
+                number, began, workers = number + 1, fields["at"], fields["workers"]
+            elif began is not None:
+                seconds += fields["at"] - began
+                ended, abandoned, skipped, began = ended + 1, abandoned + fields["abandoned"], fields["skipped"], None
+            previous = entry
+        if began is not None:
+            seconds += self._time(previous) - began
+            abandoned += workers
+        return Sessions(number, number - ended, abandoned, seconds, skipped)
+
+    def tokens(self) -> int:
+        """Tokens that all answers used so far, as far as the provider counted them."""
+        used = 0
+        for entry in self.journal.entries():
+            if entry.head.kind in ("completion", "cut"):
+                usage = self.journal.read(entry)["completion"]["usage"]
+                used += (usage["prompt_tokens"] or 0) + (usage["completion_tokens"] or 0)
+        return used
+
+    def _time(self, entry: Entry) -> float:
+        at: float = self.journal.read(entry)["at"]
+        return at
+
+
+def address(head: Head | Slot) -> bytes:
+    """20 bytes that name an attempt: the key of its task and its number."""
+    return head.key + head.attempt.to_bytes(4, "little")
+
+
+def verdict_mark(verifiers: Sequence[str], *, passed: bool) -> int:
+    """A number for "judged by these verifiers", odd where all of them passed. Never 0."""
+    return (crc32(to_json(sorted(verifiers))) & 0x3FFFFFFF | 0x40000000) << 1 | passed

@@ -1,0 +1,125 @@
+"""Showing how a run goes: a bar on a terminal and in a notebook, else a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cot_distill.outcome import Outcome
+from cot_distill.types import Failure
+
+__all__ = ["Progress", "show_progress"]
+
+_LINE_SECONDS = 30.0
+
+
+class Progress:
+    """Counts outcomes and shows them.
+
+    Args:
+        total: Attempts in all, where it is known.
+        done: Attempts that earlier sessions finished.
+    """
+
+    def __init__(self, total: int | None, done: int) -> None:
+        self.total = total
+        self.done = done
+        self.samples = self.passed = self.wrong = self.failed = self.tokens = 0
+        self.changed: Callable[[], None] = lambda: None
+        """Called after every attempt."""
+        self._started = time.monotonic()
+
+    def count(self, outcome: Outcome) -> None:
+        """Take note of one more attempt."""
+        self.done += 1
+        self.tokens += (outcome.usage.completion_tokens or 0) + (outcome.usage.prompt_tokens or 0)
+        if isinstance(outcome, Failure):
+            self.failed += 1
+        else:
+            self.samples += 1
+            self.passed += outcome.passed is True
+            self.wrong += outcome.passed is False
+        self.changed()
+
+    def __str__(self) -> str:
+        judged = f" ({self.passed} passed, {self.wrong} wrong)" if self.passed or self.wrong else ""
+        return f"{self.samples} samples{judged}, {self.failed} failed, {_short(self.tokens)} tokens"
+
+    def line(self) -> str:
+        """All of it in one line, for a log file."""
+        seconds = max(1e-9, time.monotonic() - self._started)
+        rate = (self.samples + self.failed) / seconds
+        of = f" of {self.total}" if self.total is not None else ""
+        left = (
+            ""
+            if not self.total or not rate or self.done >= self.total
+            else f", {(self.total - self.done) / rate:.0f} s left"
+        )
+        return f"cot_distill: {self.done}{of} attempts, {self}, {rate:.1f}/s{left}"
+
+
+@contextmanager
+def show_progress(progress: Progress, shown: bool | None) -> Iterator[Progress]:
+    """Show ``progress`` while the block runs.
+
+    Args:
+        progress: What to show.
+        shown: True for a bar, False for nothing, None for a bar where one can be seen and else a line now and then.
+    """
+    if shown is False:
+        yield progress
+    elif shown or _in_notebook() or sys.stderr.isatty():
+        with _bar(progress):
+            yield progress
+    else:
+        with _lines(progress):
+            yield progress
+
+
+@contextmanager
+def _bar(progress: Progress) -> Iterator[None]:
+    from tqdm.auto import tqdm
+
+    bar = tqdm(total=progress.total, initial=progress.done, unit="", desc="cot_distill", dynamic_ncols=True)
+
+    def changed() -> None:
+        bar.set_postfix_str(str(progress), refresh=False)
+        bar.update()
+
+    progress.changed = changed
+    try:
+        yield
+    finally:
+        bar.refresh()
+        bar.close()
+
+
+@contextmanager
+def _lines(progress: Progress) -> Iterator[None]:
+    due = time.monotonic() + _LINE_SECONDS
+
+    def changed() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _LINE_SECONDS
+            sys.stderr.write(progress.line() + "\n")
+
+    progress.changed = changed
+    try:
+        yield
+    finally:
+        sys.stderr.write(progress.line() + "\n")
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    return shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None
+
+
+def _short(number: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)

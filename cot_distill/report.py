@@ -1,0 +1,154 @@
+"""The report of a run: a ledger that adds up."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+from cot_distill.types import Failure, Sample, Usage
+
+__all__ = ["Report", "Tally"]
+
+
+class Report(BaseModel):
+    """What became of every attempt: ``asked == samples + sum(failures.values())``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    teacher: str
+    models: dict[str, int]
+    """How many samples each model gave, as the server names it."""
+    tasks: int
+    asked: int
+    """Attempts: one task asked once, however often the request had to be repeated."""
+    samples: int
+    passed: int
+    """Samples that every verifier passed."""
+    wrong: int
+    """Samples that a verifier failed: they stay out of datasets."""
+    unjudged: int
+    """Samples without a verdict, or with one that cannot tell."""
+    failures: dict[str, int]
+    """By kind, the most frequent first."""
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int | None
+    """None where the provider does not count them."""
+    answer_tokens: int | None
+    cost: float | None = None
+    """US dollars; None where the price is not known."""
+    retries: int
+    """Requests beyond the first of each attempt."""
+    asked_again: int
+    """Answers that a later one replaced: cut ones, and ones asked again on demand."""
+    skipped: int
+    """Input rows that were skipped in the last session."""
+    sessions: int
+    killed: int
+    """Sessions that did not end by themselves."""
+    abandoned: int
+    """At most so many requests were under way when sessions were interrupted or killed: paid for, perhaps, and asked
+    again."""
+    seconds: float
+    """In all sessions, on the wall."""
+
+    @property
+    def rate(self) -> float:
+        """Attempts a second."""
+        return self.asked / self.seconds if self.seconds else 0.0
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The report as pairs of a name and a value."""
+        rows = [
+            ("run", self.path),
+            ("teacher", self.teacher + _models(self.models)),
+            ("asked", f"{self.asked:,} attempts at {self.tasks:,} tasks"),
+            ("samples", f"{self.samples:,}"),
+        ]
+        if self.passed or self.wrong:
+            rows.append(("  verified", f"{self.passed:,} passed, {self.wrong:,} wrong, {self.unjudged:,} not judged"))
+        rows.append(("failures", f"{sum(self.failures.values()):,}"))
+        rows += [(f"  {kind}", f"{count:,}") for kind, count in self.failures.items()]
+        tokens = f"{self.prompt_tokens:,} prompt, {self.completion_tokens:,} completion{self._split()}"
+        rows.append(("tokens", tokens))
+        rows.append(("cost", "not known" if self.cost is None else f"${self.cost:,.4f}"))
+        rows.append(("retries", f"{self.retries:,}"))
+        if self.asked_again:
+            rows.append(("asked again", f"{self.asked_again:,}"))
+        if self.skipped:
+            rows.append(("skipped input", f"{self.skipped:,} rows"))
+        if self.abandoned:
+            rows.append(("given up", f"at most {self.abandoned:,} requests under way when a session was cut off"))
+        rows.append(("time", f"{self.seconds:,.1f} s, {self.rate:,.1f} attempts/s{self._sessions()}"))
+        return rows
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows())
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.rows())
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><td style='text-align:left;white-space:pre'>{html.escape(name)}</td>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self.rows()
+        )
+        return f"<table>{cells}</table>"
+
+    def _split(self) -> str:
+        if self.reasoning_tokens is None or self.answer_tokens is None:
+            return ""
+        return f" ({self.reasoning_tokens:,} reasoning, {self.answer_tokens:,} answer)"
+
+    def _sessions(self) -> str:
+        sessions = f" in {self.sessions} sessions" if self.sessions > 1 else ""
+        killed = f", {self.killed} of them killed" if self.killed else ""
+        return f"{sessions}{killed}"
+
+
+class Tally:
+    """Adds up outcomes and usage on the way to a :class:`Report`."""
+
+    def __init__(self) -> None:
+        self.tasks = self.asked = self.samples = self.passed = self.wrong = 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self.reasoning_tokens = self.answer_tokens = 0
+        self.reasoning_known = True
+        self.failures: Counter[str] = Counter()
+        self.models: Counter[str] = Counter()
+
+    def outcomes(self, outcomes: Iterable[Sample | Failure]) -> None:
+        """Count the latest outcome of every attempt. They must be ordered by task."""
+        last: object = self
+        for outcome in outcomes:
+            self.asked += 1
+            self.tasks += outcome.task.id != last
+            last = outcome.task.id
+            self.usage(outcome.usage)
+            if isinstance(outcome, Failure):
+                self.failures[outcome.kind] += 1
+                continue
+            self.samples += 1
+            self.models[outcome.model or "?"] += 1
+            self.passed += outcome.passed is True
+            self.wrong += outcome.passed is False
+
+    def usage(self, usage: Usage) -> None:
+        """Count the tokens of one answer."""
+        self.prompt_tokens += usage.prompt_tokens or 0
+        self.completion_tokens += usage.completion_tokens or 0
+        if usage.completion_tokens is None:
+            return
+        if usage.reasoning_tokens is None or usage.answer_tokens is None:
+            self.reasoning_known = False
+        else:
+            self.reasoning_tokens += usage.reasoning_tokens
+            self.answer_tokens += usage.answer_tokens
+
+
+def _models(models: dict[str, int]) -> str:
+    names = [name for name in models if name != "?"]
+    return f" ({', '.join(names)})" if names else ""

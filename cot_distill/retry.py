@@ -1,0 +1,81 @@
+"""When to ask again: the only file that knows tenacity.
+
+A transient error is retried at once when its time comes, whatever the other requests do. A server's hint goes before
+our own back-off. Being rate limited does not use up ``retries``: the endpoint works, it only wants to be asked later;
+so it is bounded by time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity.stop import stop_base
+
+from cot_distill.errors import RateLimitError, TeacherError
+
+__all__ = ["AsyncRetrying", "Tries", "build_retrying"]
+
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 30.0
+_RATE_LIMIT_SECONDS = 900.0
+
+
+@dataclass(slots=True)
+class Tries:
+    """What became of the requests of one attempt so far."""
+
+    made: int = 0
+    """Requests sent."""
+    failed: int = 0
+    """Those of them that count against ``retries``."""
+    limited_since: float | None = None
+    """When the present series of rate-limited requests began, on the monotonic clock."""
+
+    def count(self, error: TeacherError) -> None:
+        """Book a failed request."""
+        if not isinstance(error, RateLimitError):
+            self.failed += 1
+            self.limited_since = None
+        elif self.limited_since is None:
+            self.limited_since = time.monotonic()
+
+
+def build_retrying(retries: int) -> AsyncRetrying:
+    """The retry policy, to be called as ``await retrying(function, tries, …)``.
+
+    ``function`` gets the :class:`Tries` as its first argument and keeps it up to date. The last error is raised as it
+    is. One policy serves any number of concurrent calls.
+
+    Args:
+        retries: How often one attempt may be asked again after errors other than a rate limit.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception(lambda error: isinstance(error, TeacherError) and error.transient),
+        stop=_Exhausted(retries),
+        wait=_wait,
+        sleep=anyio.sleep,
+        reraise=True,
+    )
+
+
+class _Exhausted(stop_base):
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        tries: Tries = retry_state.args[0]
+        limited = 0.0 if tries.limited_since is None else time.monotonic() - tries.limited_since
+        return tries.failed > self._retries or limited > _RATE_LIMIT_SECONDS
+
+
+_backoff = wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT, min=0.05)
+
+
+def _wait(retry_state: RetryCallState) -> float:
+    outcome = retry_state.outcome
+    error = outcome.exception() if outcome is not None else None
+    hint = error.retry_after if isinstance(error, TeacherError) else None
+    return _backoff(retry_state) if hint is None else hint

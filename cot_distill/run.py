@@ -1,0 +1,280 @@
+"""A run: the directory that holds every answer, and the datasets that are views of it.
+
+Reading asks nobody and costs nothing. A Run can be opened while another process is still writing to it: it shows what
+was there at that moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from cot_distill import formatters, writers
+from cot_distill.blocking import run_blocking
+from cot_distill.card import dataset_card
+from cot_distill.errors import RunError
+from cot_distill.judging import Judge, verifier_name
+from cot_distill.ledger import Ledger, Record
+from cot_distill.outcome import Outcome, crashed, read
+from cot_distill.protocols import Filter, Formatter, Row, Verifier, Writer
+from cot_distill.recipe import Recipe
+from cot_distill.report import Report, Tally
+from cot_distill.types import Completion, Failure, Sample
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["Run"]
+
+log = logging.getLogger("cot_distill")
+
+T = TypeVar("T")
+
+
+class Run:
+    """A run directory, finished or half-finished. Get one from ``Distiller.run`` or :meth:`Run.open`.
+
+    Attributes:
+        path: The directory.
+        recipe: What its answers were asked with.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self.recipe = recipe
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Run:
+        """Open a run directory for reading.
+
+        Raises:
+            RunError: There is no run, or its recipe cannot be read.
+        """
+        recipe = Recipe.load(Path(path))
+        if recipe is None:
+            raise RunError(f"{path} is no run directory: there is no run.json in it")
+        return cls(Path(path), recipe)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, teacher={self.recipe.teacher!r})"
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Every attempt, as a Sample or a Failure, ordered by (task, attempt).
+
+        Raises:
+            RunError: A record is damaged; the message names the place.
+        """
+        with Ledger(self.path, writable=False) as ledger:
+            for record in ledger.records():
+                yield self._outcome(record)
+
+    def samples(self) -> Iterator[Sample]:
+        """The samples, ordered by (task, attempt); also those that a verifier called wrong."""
+        return (outcome for outcome in self.outcomes() if isinstance(outcome, Sample))
+
+    def failures(self) -> Iterator[Failure]:
+        """The attempts that gave no sample, ordered by (task, attempt)."""
+        return (outcome for outcome in self.outcomes() if isinstance(outcome, Failure))
+
+    def report(self) -> Report:
+        """Count what became of every attempt, over all sessions."""
+        tally = Tally()
+        tally.outcomes(self.outcomes())
+        with Ledger(self.path, writable=False) as ledger:
+            spent = ledger.spent()
+            sessions = ledger.sessions()
+        for completion in spent.superseded:
+            tally.usage(completion.usage)
+        return Report(
+            path=str(self.path),
+            teacher=self.recipe.teacher,
+            models=dict(tally.models.most_common()),
+            tasks=tally.tasks,
+            asked=tally.asked,
+            samples=tally.samples,
+            passed=tally.passed,
+            wrong=tally.wrong,
+            unjudged=tally.samples - tally.passed - tally.wrong,
+            failures=dict(tally.failures.most_common()),
+            prompt_tokens=tally.prompt_tokens,
+            completion_tokens=tally.completion_tokens,
+            reasoning_tokens=tally.reasoning_tokens if tally.reasoning_known else None,
+            answer_tokens=tally.answer_tokens if tally.reasoning_known else None,
+            retries=spent.retries,
+            asked_again=len(spent.superseded),
+            skipped=sessions.skipped,
+            sessions=sessions.number,
+            killed=sessions.killed,
+            abandoned=sessions.abandoned,
+            seconds=sessions.seconds,
+        )
+
+    def export(
+        self,
+        writer: Writer[T],
+        *filters: Filter,
+        formatter: Formatter = formatters.messages,
+        include_wrong: bool = False,
+    ) -> T:
+        """Send the samples through filters and formatter into a writer. The same run gives the same rows.
+
+        Args:
+            writer: Such as ``writers.parquet("train.parquet")``.
+            filters: Applied in this order.
+            formatter: Makes a row of a sample.
+            include_wrong: Let samples through that a verifier called wrong.
+
+        Returns:
+            What the writer returns.
+        """
+        rows, count = self._rows(filters, formatter, include_wrong=include_wrong)
+        result = writer(rows)
+        if not count["rows"]:
+            log.warning("no row was written: none of the %d samples is left; see run.report()", count["samples"])
+        return result
+
+    def to_jsonl(
+        self,
+        path: str | PathLike[str],
+        *filters: Filter,
+        formatter: Formatter = formatters.messages,
+        include_wrong: bool = False,
+    ) -> Path:
+        """Write the samples as JSON Lines: whole or not at all. See :meth:`export`.
+
+        Returns:
+            The path.
+        """
+        return self.export(
+            writers.jsonl(path), *filters, formatter=formatter, include_wrong=include_wrong
+        )  # fmt: skip
+
+    def to_dataset(
+        self, *filters: Filter, formatter: Formatter = formatters.messages, include_wrong: bool = False
+    ) -> datasets.Dataset:
+        """Hand the samples over as a ``datasets.Dataset``. See :meth:`export`."""
+        return self.export(
+            writers.hugging_face(), *filters, formatter=formatter, include_wrong=include_wrong
+        )  # fmt: skip
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *filters: Filter,
+        formatter: Formatter = formatters.messages,
+        private: bool = True,
+        token: str | None = None,
+        allow_demo: bool = False,
+    ) -> datasets.Dataset:
+        """Publish the samples as a dataset with a card that says how they were made.
+
+        Args:
+            repo_id: ``owner/name`` on the Hub.
+            filters: Applied in this order.
+            formatter: Makes a row of a sample.
+            private: Whether only the owner may read it.
+            token: Hub token; default: the one that ``huggingface-cli login`` stored.
+            allow_demo: Publish even what the demo teacher wrote.
+
+        Raises:
+            ConfigError: The rows were written by the demo program, not by a model.
+        """
+        writer = writers.hugging_face(
+            push_to_hub=repo_id, card=self.card(), private=private, token=token, allow_demo=allow_demo
+        )
+        return self.export(writer, *filters, formatter=formatter)
+
+    def card(self) -> str:
+        """A dataset card in Markdown: teacher, models, date, settings and counts."""
+        return dataset_card(self.recipe, self.report())
+
+    def judge(self, *verifiers: Verifier) -> Run:
+        """Judge all samples again, without asking the teacher. The new verdicts take the place of the old ones.
+
+        Raises:
+            VerifierError: The verifiers crash on everything.
+            RunError: Another process is writing to the run.
+        """
+        run_blocking(partial(self._judge, verifiers))
+        return self
+
+    def reask(self, *kinds: str) -> int:
+        """Let the next session ask failed attempts again that it would otherwise leave alone.
+
+        Args:
+            kinds: Of failure, as the report counts them: ``"no_reasoning"``, ``"refused"``… None: all kinds.
+
+        Returns:
+            The number of attempts that will be asked again.
+        """
+        count = 0
+        with Ledger(self.path, writable=True) as ledger:
+            for answer, verdict in ledger.latest():
+                outcome = self._outcome(ledger.record(answer, verdict))
+                if isinstance(outcome, Failure) and (not kinds or outcome.kind in kinds):
+                    ledger.reopen(answer.head)
+                    count += 1
+        return count
+
+    def _rows(
+        self, filters: tuple[Filter, ...], formatter: Formatter, *, include_wrong: bool
+    ) -> tuple[Iterator[Row], Counter[str]]:
+        count: Counter[str] = Counter()
+
+        def right() -> Iterator[Sample]:
+            for sample in self.samples():
+                count["samples"] += 1
+                if include_wrong or sample.passed is not False:
+                    yield sample
+
+        def rows() -> Iterator[Row]:
+            samples = right()
+            for chosen in filters:
+                samples = chosen(samples)
+            for sample in samples:
+                count["rows"] += 1
+                yield formatter(sample)
+
+        return rows(), count
+
+    def _outcome(self, record: Record) -> Outcome:
+        if record.completion is None:
+            assert record.failure is not None  # noqa: S101 - one of the two is always there
+            return record.failure
+        outcome = self._read(record, record.completion)
+        if isinstance(outcome, Failure):
+            return outcome
+        if record.crash:
+            return crashed(outcome, record.crash)
+        return outcome.model_copy(update={"verdicts": record.verdicts})
+
+    def _read(self, record: Record, completion: Completion) -> Outcome:
+        recipe = self.recipe
+        return read(
+            record.task,
+            record.attempt,
+            completion,
+            teacher=recipe.teacher,
+            tags=recipe.tags,
+            prefilled=recipe.prefilled,
+            tries=record.tries,
+        )
+
+    async def _judge(self, verifiers: tuple[Verifier, ...]) -> None:
+        with Ledger(self.path, writable=True) as ledger:
+            judge = Judge(verifiers, ledger)
+            for answer, _ in ledger.latest():
+                record = ledger.record(answer, None)
+                if record.completion is None:
+                    continue
+                outcome = self._read(record, record.completion)
+                if isinstance(outcome, Sample):
+                    await judge(answer.head, outcome)
+            names = tuple(verifier_name(verifier) for verifier in verifiers)
+            self.recipe = self.recipe.model_copy(update={"verifiers": names})
+            self.recipe.save(self.path)

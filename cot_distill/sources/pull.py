@@ -1,0 +1,182 @@
+"""Pulling tasks one at a time, from whatever a user hands over.
+
+This file knows every kind of input by its type, and how to close it. It does not know what a row or a file looks
+like. Nothing is read ahead, but for streams that may wait for the network: those are read in a thread, a few at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from hashlib import blake2b
+from os import PathLike
+from typing import Any
+
+from anyio import to_thread
+from anyio.lowlevel import checkpoint
+
+from cot_distill.errors import ConfigError
+from cot_distill.protocols import Tasks
+from cot_distill.sources.columns import BadRow, TaskMaker
+from cot_distill.sources.hub import dataset
+from cot_distill.sources.paths import read
+from cot_distill.sources.source import Source, close, rows
+from cot_distill.types import Task
+
+__all__ = ["TaskInput", "open_tasks"]
+
+TaskInput = (
+    Tasks | Iterable[Mapping[str, Any] | str] | AsyncIterable[Mapping[str, Any] | str] | str | PathLike[str] | Source
+)
+"""What the engine accepts as tasks."""
+
+_Pulled = AsyncGenerator[tuple[int, Task], None]
+
+_AT_ONCE = 32
+_PATIENCE = 0.05  # seconds for which rows are gathered before they are handed on
+
+
+def open_tasks(tasks: TaskInput, *, unique: bool = True) -> _Pulled:
+    """Iterate over tasks of any kind, each with its place (from 1). A task is read when it is asked for.
+
+    Close the iterator (``contextlib.aclosing``) to close the generator or file underneath.
+
+    Args:
+        tasks: A :class:`Source`, a path, a dataset of the ``datasets`` library, or any iterable or async iterable of
+            tasks, dicts or questions, also an endless one.
+        unique: Check that no id comes twice. Takes about 120 bytes a task: not for endless input.
+
+    Raises:
+        ConfigError: This is no collection of tasks.
+        SourceError: There is nothing to read, a row is no task, or two tasks have one id.
+        Exception: What the user's own iterable raises, as it is.
+    """
+    if isinstance(tasks, AsyncIterable):
+        source = rows(())  # stands in for messages
+        pulled = _pull_async(tasks, source)
+    else:
+        source = _as_source(tasks)
+        pulled = _pull_in_thread(source) if source.blocking else _pull(source)
+    return _without_repeats(pulled, source) if unique else pulled
+
+
+def _as_source(tasks: object) -> Source:
+    if isinstance(tasks, Source):
+        return tasks
+    if isinstance(tasks, str | PathLike):
+        return read(tasks)
+    if isinstance(tasks, Task):
+        raise ConfigError("this is a single Task: pass a list, [task]")
+    datasets = sys.modules.get("datasets")  # an object of a library that nobody imported cannot exist
+    if datasets and isinstance(
+        tasks, datasets.Dataset | datasets.IterableDataset | datasets.DatasetDict | datasets.IterableDatasetDict
+    ):
+        return dataset(tasks)
+    if isinstance(tasks, Mapping):
+        raise ConfigError("this is a single dict: pass a list, [{…}]")
+    if hasattr(tasks, "columns") and hasattr(tasks, "to_dict"):  # iterating would give the names of its columns
+        raise ConfigError(f"a {type(tasks).__name__} is no list of tasks: pass its rows, frame.to_dict('records')")
+    if isinstance(tasks, Iterable) and not isinstance(tasks, bytes | bytearray):
+        return rows(tasks)
+    kinds = "a path, a source, a dataset, or a list or (async) generator of tasks, dicts or questions"
+    raise ConfigError(f"tasks must be {kinds}, not {type(tasks).__name__}")
+
+
+async def _pull(source: Source) -> _Pulled:
+    located = source.located()
+    try:
+        while True:
+            await checkpoint()  # before the pull, so that a cancellation here loses no task
+            pair = next(located, None)
+            if pair is None:
+                return
+            yield pair
+    finally:
+        close(located)
+
+
+async def _pull_in_thread(source: Source) -> _Pulled:
+    located = source.located()
+    reading = False
+    try:
+        while True:
+            reading = True
+            taken, error = await to_thread.run_sync(_take, located, abandon_on_cancel=True)
+            reading = False
+            for pair in taken:
+                yield pair
+            if error is not None:
+                raise error
+            if not taken:
+                return
+    finally:
+        # A thread that was abandoned is still inside and cannot be stopped; what it reads is dropped when it is done.
+        if not reading:
+            close(located)
+
+
+def _take(located: Iterator[tuple[int, Task]]) -> tuple[list[tuple[int, Task]], Exception | None]:
+    """A few tasks, and the error that came after them."""
+    taken: list[tuple[int, Task]] = []
+    until = time.monotonic() + _PATIENCE
+    try:
+        for pair in located:
+            taken.append(pair)
+            if len(taken) == _AT_ONCE or time.monotonic() > until:
+                break
+    except Exception as error:
+        return taken, error
+    return taken, None
+
+
+async def _pull_async(tasks: AsyncIterable[object], source: Source) -> _Pulled:
+    make = TaskMaker({})
+    iterator = aiter(tasks)
+    position = 0
+    try:
+        async for row in iterator:
+            position += 1
+            try:
+                task = make(row)
+            except BadRow as problem:
+                source.reject(position, str(problem))
+                continue
+            yield position, task
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
+
+
+async def _without_repeats(pulled: _Pulled, source: Source) -> _Pulled:
+    places: dict[int, int] = {}
+    async with aclosing(pulled):
+        async for position, task in pulled:
+            first = places.setdefault(_fingerprint(task.id), position)
+            if first == position:
+                yield position, task
+            else:
+                source.reject(position, _repeated(task, _in_short(source, first, position)))
+
+
+def _fingerprint(task_id: int | str) -> int:
+    """Eight bytes in place of an id: at a million tasks two ids share one with a chance of 1 in 37 million."""
+    text = f"{type(task_id).__name__} {task_id}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+def _in_short(source: Source, first: int, position: int) -> str:
+    """Where the first one stands, without the name if that is the same."""
+    name = source.describe(position).rpartition(", ")[0]
+    return source.describe(first).removeprefix(f"{name}, ")
+
+
+def _repeated(task: Task, first: str) -> str:
+    skip = "read with on_error='skip' to leave repeats out"
+    if "id" in task.model_fields_set:
+        return (
+            f"the same id {task.id!r} as {first}; ids must be unique: change one, name another column with id=…, "
+            f"go by content with id=None, or {skip}"
+        )
+    return f"the same task as {first}; remove one, give both an id, or {skip}"

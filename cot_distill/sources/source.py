@@ -1,0 +1,168 @@
+"""What every source is: tasks with a place, readable again and again.
+
+This file knows rows, problems and places. It does not know any file format: the builders in
+:mod:`cot_distill.sources` bring a function that opens an input and yields its rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Unpack
+
+from cot_distill.errors import ConfigError, SourceError
+from cot_distill.sources.columns import BadInput, BadRow, Columns, TaskMaker
+from cot_distill.types import Task
+
+__all__ = ["Broken", "Located", "OnError", "Source", "close", "rows"]
+
+log = logging.getLogger("cot_distill")
+
+OnError = Literal["raise", "skip"]
+"""What to do with a row that is no task: stop there, or leave it out and count it."""
+
+Located = tuple[int, object]
+"""Where a row stands (from 1), and the row: a mapping, a text, a Task, or :class:`Broken`."""
+
+
+class Broken(NamedTuple):
+    """Stands for a row that cannot even be read."""
+
+    problem: str
+    last: bool = False
+    """What follows cannot be found, so going on would hide how much is missing: raised in any case."""
+
+
+class Source:
+    """Tasks from one input. Iterating opens the input anew each time, and holds one row at a time.
+
+    Made by the functions of :mod:`cot_distill.sources`. To read a format of your own, yield dicts from a generator
+    function and pass what it returns to the engine, or to :func:`cot_distill.sources.rows`.
+
+    Args:
+        name: What the input is called in messages.
+        open_rows: Opens the input and yields its rows, each with its place.
+        describe: Says where a row stands; by default the name and ``row 17``.
+        columns: The columns that the user names.
+        on_error: Raise at a row that is no task, or skip it.
+        blocking: Reading a row may wait for the network: :func:`~cot_distill.sources.open_tasks` then reads in a
+            thread.
+        may_be_empty: Whether an input without a single row is fine.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_rows: Callable[[], Iterator[Located]],
+        *,
+        describe: Callable[[int], str] | None = None,
+        columns: Columns | None = None,
+        on_error: OnError = "raise",
+        blocking: bool = False,
+        may_be_empty: bool = True,
+    ) -> None:
+        if on_error not in ("raise", "skip"):
+            raise ConfigError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
+        self.name = name
+        self.skipped = 0
+        """Rows left out in the latest iteration, up to now."""
+        self.on_error = on_error
+        self.blocking = blocking
+        self.may_be_empty = may_be_empty
+        self.open_rows = open_rows
+        self._describe = describe
+        self._columns: Columns = columns or {}
+        TaskMaker(self._columns)  # a wrong setting shows here, not in the middle of a run
+
+    def __iter__(self) -> Iterator[Task]:
+        for _, task in self.located():
+            yield task
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name}>"
+
+    def located(self) -> Iterator[tuple[int, Task]]:
+        """Iterate over the tasks, each with its place: the line or the row number, from 1.
+
+        Raises:
+            SourceError: A row is no task (with ``on_error="raise"``), no row will be one, or the input is damaged.
+        """
+        self.skipped = 0
+        make = TaskMaker(self._columns)
+        position = 0
+        rows = self.open_rows()
+        try:
+            for position, row in rows:
+                try:
+                    if isinstance(row, Broken):
+                        raise (BadInput if row.last else BadRow)(row.problem)
+                    task = make(row)
+                except BadRow as problem:
+                    if isinstance(problem, BadInput):
+                        raise SourceError(f"{self.describe(position)}: {problem}") from None
+                    self.reject(position, str(problem))
+                    continue
+                yield position, task
+        finally:
+            close(rows)
+        if not position and not self.may_be_empty:
+            raise SourceError(f"{self.name}: there is nothing in it")
+        if self.skipped:
+            log.warning("%s: skipped %d rows that are no tasks", self.name, self.skipped)
+
+    def describe(self, position: int) -> str:
+        """Say where a row stands, such as ``tasks.jsonl, line 17``."""
+        return f"{self.name}, row {position}" if self._describe is None else self._describe(position)
+
+    def reject(self, position: int, problem: str) -> None:
+        """Leave a row out and count it.
+
+        Raises:
+            SourceError: Where the source was made with ``on_error="raise"``.
+        """
+        text = f"{self.describe(position)}: {problem}"
+        if self.on_error == "raise":
+            raise SourceError(text) from None
+        self.skipped += 1
+        log.debug("skipped %s", text)
+
+
+def rows(
+    items: Iterable[Mapping[str, Any] | str | Task],
+    *,
+    name: str = "input",
+    on_error: OnError = "raise",
+    **columns: Unpack[Columns],
+) -> Source:
+    """Make a source of rows that are in memory or come from a generator: mappings of columns, or plain questions.
+
+    Args:
+        items: The rows. A generator can be read once only, and is closed when reading stops.
+        name: What the input is called in messages.
+        on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
+        columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
+
+    Example:
+        >>> [task.answer for task in rows([{"question": "What is 2 + 2?", "answer": 4}])]
+        ['4']
+    """
+    used = False
+
+    def open_rows() -> Iterator[Located]:
+        nonlocal used
+        if used and isinstance(items, Iterator):
+            raise SourceError(f"{name}: a generator can be read once only, and this one was: pass a list")
+        used = True
+        iterator = iter(items)
+        try:
+            yield from enumerate(iterator, start=1)
+        finally:
+            close(iterator)
+
+    return Source(name, open_rows, columns=columns, on_error=on_error)
+
+
+def close(iterator: Iterator[object]) -> None:
+    """Close a generator now rather than when it is collected; any other iterator is left alone."""
+    if isinstance(iterator, Generator):
+        iterator.close()

@@ -1,0 +1,115 @@
+"""A teacher behind an HTTP endpoint: puts a wire format and the transport together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from pydantic import SecretStr
+from pydantic_core import from_json, to_json
+
+from cot_distill.errors import UnavailableError
+from cot_distill.teachers import chat, faults
+from cot_distill.teachers.presets import Preset
+from cot_distill.transport import Reply, Transport
+from cot_distill.types import Completion, Message, Sampling
+
+__all__ = ["Endpoint"]
+
+_PATH = "/chat/completions"
+
+
+class Endpoint:
+    """A Teacher that speaks the OpenAI chat-completions format. Made by :func:`cot_distill.teachers.open_teacher`.
+
+    Args:
+        name: Identity in the recipe.
+        model: As the endpoint names it.
+        preset: The provider's ways.
+        base_url: Such as ``https://api.example.com/v1``.
+        api_key: Sent as a bearer token; None sends none.
+        headers: Sent with every request, beside those of the format.
+        timeout: Seconds an answer may take in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: str,
+        preset: Preset,
+        base_url: str,
+        api_key: SecretStr | None,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> None:
+        self.name = name
+        self._model = model
+        self._preset = preset
+        self._base_url = base_url
+        self._key = api_key
+        self._headers = headers
+        self._timeout = timeout
+        # Connections belong to the event loop that opened them, and `Distiller.run` has one in its own thread.
+        self._local = threading.local()
+        self._transport()  # a URL that is none shows here, not at the first request
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name!r}, base_url={self._base_url!r})"
+
+    async def __aenter__(self) -> Endpoint:
+        users = getattr(self._local, "users", 0)
+        if users == 0:
+            self._local.transport = self._transport()
+        self._local.users = users + 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._local.users -= 1
+        if self._local.users == 0:
+            await self._local.transport.__aexit__(kind, error, trace)
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
+        """Ask once. Outside ``async with``, a connection is opened for this one request.
+
+        Raises:
+            TeacherError: The one that fits what the endpoint said.
+        """
+        body = to_json(chat.encode(messages, sampling, model=self._model, preset=self._preset))
+        if getattr(self._local, "users", 0):
+            reply = await self._local.transport.post(_PATH, body)
+        else:
+            async with self._transport() as transport:
+                reply = await transport.post(_PATH, body)
+        return self._decode(reply)
+
+    def _transport(self) -> Transport:
+        headers = dict(self._headers)
+        if self._key is not None:
+            headers.setdefault("Authorization", f"Bearer {self._key.get_secret_value()}")
+        return Transport(self._base_url, headers=headers, timeout=self._timeout)
+
+    def _decode(self, reply: Reply) -> Completion:
+        if not 200 <= reply.status < 300:
+            raise faults.teacher_error(reply.status, reply.headers, reply.body, provider=self.name)
+        try:
+            payload = from_json(reply.body)
+        except ValueError as error:
+            shown = "blank" if not reply.body.strip() else f"{len(reply.body)} bytes that are not JSON"
+            raise UnavailableError(
+                f"{self.name} answered 200 with a body that is no answer: {shown}",
+                provider=self.name,
+                status=reply.status,
+                kind="malformed",
+            ) from error
+        completion = chat.decode(payload, preset=self._preset)
+        return completion.model_copy(
+            update={
+                "latency": reply.seconds,
+                "raw": reply.body.decode("utf-8", "replace"),
+                "request_id": reply.headers.get("x-request-id") or completion.request_id,
+            }
+        )

@@ -1,0 +1,184 @@
+"""HTTP: the only file that knows httpx.
+
+It sends one JSON body and brings back status, headers and bytes. It does not know what is in them, does not retry
+and does not limit: those have their own files.
+
+Shape: one single-connection httpx transport per request in flight, kept on a free list, all on one TLS context.
+httpx's own pool is not used with more than one connection, since its cost per request grows with the connections in
+it (measured: 7 ms of CPU a request at 64 connections, 0.6 ms this way), and neither is its client layer: a chat
+endpoint needs no cookies, redirects or auth flow. A redirect is handed back as it is, so the key never follows one.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NamedTuple
+
+import anyio
+import httpx
+
+from cot_distill._version import __version__
+from cot_distill.errors import ConfigError, UnavailableError
+
+__all__ = ["Reply", "Transport"]
+
+_CONNECT_SECONDS = 15.0
+_WRITE_SECONDS = 60.0
+# Below the 5 s after which uvicorn, and with it most self-hosted servers, closes an idle connection.
+_KEEPALIVE_SECONDS = 4.0
+# An answer may take 20 minutes without a byte: without probes, a NAT box forgets the connection meanwhile.
+_SOCKET_OPTIONS = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+if hasattr(socket, "TCP_KEEPIDLE"):
+    _SOCKET_OPTIONS += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
+    ]
+
+
+class Reply(NamedTuple):
+    """An HTTP response, read to the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    seconds: float
+    """From sending the request to having the whole body."""
+
+
+class Transport:
+    """Posts JSON bodies to one base URL. Use as an async context manager.
+
+    Args:
+        base_url: Such as ``https://api.example.com/v1``. Proxies and custom CAs come from the usual environment
+            variables (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``…).
+        headers: Sent with every request.
+        timeout: Seconds a request may take in all. Bytes that only keep the connection alive do not extend it.
+
+    Raises:
+        ConfigError: ``base_url`` is no http(s) URL.
+    """
+
+    def __init__(self, base_url: str, *, headers: Mapping[str, str], timeout: float) -> None:
+        self._base = _parse(base_url)
+        self._headers = [
+            ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),  # an answer is small; unpacking costs more than it saves
+            ("Content-Type", "application/json"),
+            ("Host", self._base.netloc.decode()),
+            ("User-Agent", f"cot_distill/{__version__}"),
+            *headers.items(),
+        ]
+        self._timeout = timeout
+        # `read` is as long as the whole: a server that is thinking sends nothing at all.
+        self._extensions = {
+            "timeout": {"connect": _CONNECT_SECONDS, "read": timeout, "write": _WRITE_SECONDS, "pool": None}
+        }
+        self._urls: dict[str, httpx.URL] = {}
+        self._idle: list[httpx.AsyncHTTPTransport] = []
+
+    async def __aenter__(self) -> Transport:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            while self._idle:
+                await self._idle.pop().aclose()
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send ``body`` to ``base_url + path`` and wait for the whole reply, whatever its status.
+
+        Raises:
+            UnavailableError: No connection, a broken one, or no whole reply in time.
+        """
+        url = self._urls.get(path) or self._urls.setdefault(path, self._base.copy_with(path=self._base.path + path))
+        headers = [*self._headers, ("Content-Length", str(len(body)))]
+        request = httpx.Request("POST", url, headers=headers, stream=_Body(body), extensions=self._extensions)
+        slot = self._idle.pop() if self._idle else self._connect()
+        healthy = False
+        started = time.monotonic()
+        try:
+            with anyio.fail_after(self._timeout):
+                response = await slot.handle_async_request(request)
+                content = b"".join([chunk async for chunk in response.aiter_raw()])
+            if "content-encoding" in response.headers:
+                content = httpx.Response(response.status_code, headers=response.headers, content=content).content
+            healthy = True
+        except (httpx.HTTPError, TimeoutError, ssl.SSLError) as error:
+            raise self._unavailable(error) from error
+        finally:
+            # A connection that was cancelled or broke half-way through is in no state to be used again.
+            if healthy:
+                self._idle.append(slot)
+            else:
+                with anyio.CancelScope(shield=True):
+                    await slot.aclose()
+        # The last connection used is the first to be used again, so the free list stays warm at its top only.
+        return Reply(response.status_code, response.headers, content, time.monotonic() - started)
+
+    def _connect(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(
+            verify=_tls_context(self._base.scheme),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS),
+            proxy=_proxy_for(self._base),
+            socket_options=_SOCKET_OPTIONS,
+        )
+
+    def _unavailable(self, error: Exception) -> UnavailableError:
+        where = f"{self._base.scheme}://{self._base.netloc.decode()}"
+        detail = str(error) or type(error).__name__
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+            return UnavailableError(f"cannot connect to {where}: {detail}", kind="unreachable")
+        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+            return UnavailableError(f"no whole answer from {where} within {self._timeout:g} s", kind="timeout")
+        if isinstance(error, httpx.DecodingError):
+            return UnavailableError(f"cannot decode the answer of {where}: {detail}", kind="malformed")
+        return UnavailableError(f"the connection to {where} broke: {detail}", kind="http")
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body in one piece. httpx's own is a generator, which trio warns about when a request is cancelled."""
+
+    def __init__(self, body: bytes) -> None:
+        self._pieces = [body]
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop()
+
+
+def _parse(base_url: str) -> httpx.URL:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"base_url {base_url!r} is no URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError(f"base_url {base_url!r} must start with http:// or https:// and name a host")
+    if url.userinfo:
+        raise ConfigError("base_url must not hold a user name or password: pass api_key instead")
+    return url.copy_with(path=url.path.rstrip("/"))
+
+
+@functools.cache
+def _tls_context(scheme: str) -> ssl.SSLContext:
+    # Loading the CA bundle takes 20 ms and a megabyte: once a process, and not at all for plain http.
+    return httpx.create_ssl_context() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    # httpx reads these variables in its client layer, which is left out here.
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return None if proxy is None or urllib.request.proxy_bypass(url.host) else proxy

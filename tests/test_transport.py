@@ -1,0 +1,168 @@
+"""HTTP over real sockets: connections are reused, broken ones are not, and every trouble has its error."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import anyio
+import pytest
+
+from cot_distill.errors import ConfigError, UnavailableError
+from cot_distill.loopback import LoopbackServer, Reply, Request
+from cot_distill.transport import Transport
+
+pytestmark = pytest.mark.anyio
+
+
+def echo(request: Request) -> Reply:
+    return Reply.json({"path": request.path, "body": request.body.decode(), "headers": dict(request.headers)})
+
+
+async def test_a_body_goes_out_and_a_reply_comes_back() -> None:
+    with LoopbackServer(echo) as server:
+        async with Transport(f"{server.url}/v1/", headers={"Authorization": "Bearer key"}, timeout=5) as transport:
+            reply = await transport.post("/chat/completions", b'{"a": 1}')
+    assert reply.status == 200
+    assert reply.headers["content-type"] == "application/json"
+    assert b'"path": "/v1/chat/completions"' in reply.body
+    assert b'"authorization": "Bearer key"' in reply.body
+    assert 0 < reply.seconds < 5
+
+
+async def test_connections_are_reused() -> None:
+    with counting_proxy(lambda request: Reply.json({})) as (url, connections):
+        async with Transport(url, headers={}, timeout=5) as transport:
+            for _ in range(5):
+                await transport.post("/", b"{}")
+            assert len(connections) == 1
+            async with anyio.create_task_group() as group:
+                for _ in range(8):
+                    group.start_soon(transport.post, "/", b"{}")
+            assert len(connections) <= 9
+
+
+@contextmanager
+def counting_proxy(handler: object) -> Iterator[tuple[str, list[int]]]:
+    """A byte-for-byte relay before a server, that counts the connections made to it."""
+    connections: list[int] = []
+    with LoopbackServer(handler) as server, socket.create_server(("127.0.0.1", 0), backlog=64) as listener:  # type: ignore[arg-type]
+        target = int(server.url.rpartition(":")[2])
+        relays: list[threading.Thread] = []
+
+        def pump(source: socket.socket, sink: socket.socket) -> None:
+            with source, sink:
+                while data := source.recv(65536):
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_WR)
+
+        def accept() -> None:
+            while True:
+                try:
+                    client, address = listener.accept()
+                except OSError:
+                    return
+                connections.append(address[1])
+                upstream = socket.create_connection(("127.0.0.1", target))
+                for pair in ((client, upstream), (upstream.dup(), client.dup())):
+                    relays.append(threading.Thread(target=quiet, args=(pump, *pair), daemon=True))
+                    relays[-1].start()
+
+        def quiet(function: object, *args: object) -> None:
+            with suppress(OSError):
+                function(*args)  # type: ignore[operator]
+
+        acceptor = threading.Thread(target=accept, daemon=True)
+        acceptor.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", connections
+        listener.shutdown(socket.SHUT_RDWR)
+        acceptor.join(2)
+    for relay in relays:
+        relay.join(2)
+
+
+async def test_errors_are_handed_back_with_their_status() -> None:
+    with LoopbackServer(lambda request: Reply.json({"error": "x"}, status=503)) as server:
+        async with Transport(server.url, headers={}, timeout=5) as transport:
+            assert (await transport.post("/", b"{}")).status == 503
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    with LoopbackServer(lambda request: Reply(307, b"", {"location": "http://127.0.0.1:1/elsewhere"})) as server:
+        async with Transport(server.url, headers={"Authorization": "Bearer key"}, timeout=5) as transport:
+            assert (await transport.post("/", b"{}")).status == 307
+
+
+async def test_a_compressed_body_is_unpacked_though_it_was_not_asked_for() -> None:
+    body = gzip.compress(b'{"big": "' + b"x" * 1000 + b'"}')
+    with LoopbackServer(lambda request: Reply(200, body, {"content-encoding": "gzip"})) as server:
+        async with Transport(server.url, headers={}, timeout=5) as transport:
+            assert (await transport.post("/", b"{}")).body == gzip.decompress(body)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (Reply(fault="hang"), "timeout", "within 0.4 s"),
+        (Reply(fault="blank-forever"), "timeout", "within 0.4 s"),
+        (Reply(fault="reset"), "http", "broke"),
+        (Reply(200, b'{"a": 1}', fault="cut"), "http", "broke"),
+        (Reply(200, b"not gzip", {"content-encoding": "gzip"}), "malformed", "decode"),
+    ],
+)
+async def test_every_trouble_is_one_clear_error(reply: Reply, kind: str, words: str) -> None:
+    """Blank bytes that keep the connection alive must not extend the deadline."""
+    with LoopbackServer(lambda request: reply if request.number == 0 else Reply.json({})) as server:
+        async with Transport(server.url, headers={}, timeout=0.4) as transport:
+            with pytest.raises(UnavailableError, match=words) as caught:
+                await transport.post("/", b"{}")
+            assert caught.value.kind == kind
+            assert (await transport.post("/", b"{}")).status == 200  # the next request is not harmed
+
+
+async def test_nobody_listening() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with Transport(f"http://127.0.0.1:{port}", headers={}, timeout=5) as transport:
+        with pytest.raises(UnavailableError, match=f"cannot connect to http://127.0.0.1:{port}") as caught:
+            await transport.post("/", b"{}")
+    assert caught.value.kind == "unreachable"
+
+
+async def test_a_cancelled_request_does_not_harm_the_next() -> None:
+    with LoopbackServer(lambda request: Reply.json({"n": request.number}, status=200)) as server:
+        slow = Reply.json({"late": True})
+        with LoopbackServer(lambda request: Reply(slow.status, slow.body, slow.headers, delay=5)) as slow_server:
+            async with Transport(slow_server.url, headers={}, timeout=9) as transport:
+                with anyio.move_on_after(0.2) as scope:
+                    await transport.post("/", b"{}")
+                assert scope.cancelled_caught
+        async with Transport(server.url, headers={}, timeout=5) as transport:
+            assert (await transport.post("/", b"{}")).body == b'{"n": 0}'
+
+
+async def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def proxy(request: Request) -> Reply:
+        seen.append(request.path)
+        return Reply.json({})
+
+    with LoopbackServer(proxy) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        monkeypatch.setenv("no_proxy", "elsewhere.test")
+        async with Transport("http://teacher.test/v1", headers={}, timeout=5) as transport:
+            assert (await transport.post("/chat/completions", b"{}")).status == 200
+    assert seen == ["http://teacher.test/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    "url", ["api.example.com/v1", "ftp://example.com", "http://", "", "http://user:secret@example.com"]
+)
+async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="base_url") as caught:
+        Transport(url, headers={}, timeout=5)
+    assert "secret" not in str(caught.value)
