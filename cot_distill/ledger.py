@@ -189,9 +189,8 @@ class Ledger:
                 verdicts[place] = number
         entry = self.journal.entry
 
-        def order(place: bytes) -> tuple[int, bytes, int]:
-            head = entry(answers[place]).head
-            return head.order, head.key, head.attempt
+        def order(place: bytes) -> bytes:  # one flat value: a tuple would be most of the memory that this takes
+            return entry(answers[place]).head.order.to_bytes(8, "big") + place
 
         for place in sorted(answers, key=order):
             verdict = verdicts.get(place)
@@ -265,7 +264,7 @@ class Ledger:
 
 def address(head: Head | Slot) -> bytes:
     """20 bytes that name an attempt: the key of its task and its number."""
-    return head.key + head.attempt.to_bytes(4, "little")
+    return head.key + head.attempt.to_bytes(4, "big")
 
 
 def verdict_mark(verifiers: Sequence[str], *, passed: bool) -> int:

@@ -37,7 +37,6 @@ Fault = Literal[
 """How a reply may misbehave."""
 
 _BLANK_EVERY = 0.1  # seconds between two blank lines
-_POLL = 0.05  # seconds within which the accept loop notices that it should stop
 _GRACE = 1.0  # seconds that stop() gives a handler which is still busy in its own code
 
 _log = logging.getLogger("cot_distill")
@@ -57,11 +56,7 @@ class Request:
     """Requests that this server had seen before this one."""
 
     def json(self) -> Any:
-        """Read the body as JSON.
-
-        Raises:
-            ValueError: It is not JSON.
-        """
+        """Read the body as JSON; a ValueError if it is none."""
         return json.loads(self.body)
 
 
@@ -77,7 +72,7 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Added to ``content-type: application/json`` and the length. ``connection: close`` is obeyed."""
+    """Come on top of ``content-type: application/json`` and the length. ``connection: close`` is obeyed."""
     delay: float = 0.0
     """Seconds to wait first. A client that leaves meanwhile gets nothing."""
     fault: Fault | None = None
@@ -86,7 +81,7 @@ class Reply:
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-        """Make a reply whose body is a value as JSON."""
+        """Reply with a value as JSON."""
         return cls(status, json.dumps(value).encode(), headers or {})
 
 
@@ -134,8 +129,9 @@ class LoopbackServer:
         try:
             self._server = _Server(self._handler, self._port)
         except (OSError, OverflowError) as error:
-            message = f"port {self._port} of 127.0.0.1 cannot be used ({error}); port=0 takes a free one"
-            raise ConfigError(message) from None
+            raise ConfigError(
+                f"port {self._port} of 127.0.0.1 is not to be had; 0 takes a free one: {error}"
+            ) from None
         self._url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._server.acceptor.start()
         return self
@@ -180,11 +176,15 @@ class _Server(ThreadingHTTPServer):
         self._quiet = threading.Condition()
         self._sending: set[object] = set()
         super().__init__(("127.0.0.1", port), _Connection)
-        self.acceptor = threading.Thread(target=self.serve_forever, args=(_POLL,), name="loopback", daemon=True)
+        self.acceptor = threading.Thread(target=self._accept, name="loopback", daemon=True)
 
     def server_bind(self) -> None:
         # HTTPServer would ask the name service for this machine's name here, which can take seconds.
         socketserver.TCPServer.server_bind(self)
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():  # not serve_forever(), which would have to poll for the end
+            self.handle_request()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's names
         _log.debug("a loopback connection ended early", exc_info=True)
@@ -240,13 +240,15 @@ class _Server(ThreadingHTTPServer):
 
     def halt(self) -> None:
         self.stopping.set()
-        self.shutdown()
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.server_address[1]), timeout=_GRACE).close()  # wakes _accept()
+        self.acceptor.join(_GRACE)
         self.server_close()
         with self._lock:
             for connection in self._open:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads or writes there
-            running = {self.acceptor, *self._running} - {threading.current_thread()}
+            running = {*self._running} - {threading.current_thread()}
         deadline = time.monotonic() + _GRACE
         for thread in running:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -151,7 +151,7 @@ class TaskMaker:
                 fields[field] = _answer(value, column) if field == "answer" else value
         if isinstance(rest.get("metadata"), Mapping):  # as Task.model_dump writes it
             rest |= rest.pop("metadata")
-        _check_storable(rest)
+        _check_storable(row)
         return fields | {"metadata": rest}
 
 

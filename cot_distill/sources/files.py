@@ -30,6 +30,7 @@ __all__ = ["csv", "format_of", "json", "jsonl", "parquet"]
 
 _BOM = b"\xef\xbb\xbf"
 _SNIFF = 1 << 20  # bytes of a first line that may be read to tell JSON Lines from JSON
+_BLANK = 1 << 12  # bytes of white space after it that do not matter
 _ROWS_AT_ONCE = 64
 
 
@@ -166,14 +167,16 @@ def _jsonl_rows(file: BinaryIO) -> Iterator[Located]:
     for number, line in enumerate(file, start=1):
         text = line.removeprefix(_BOM) if number == 1 else line
         if text.strip():
-            yield number, _decoded(text)
+            yield number, _decoded(text.rstrip(b"\r\n"))
 
 
 def _is_json_lines(path: str | PathLike[str]) -> bool:
-    """Whether the first line is an object and a second one follows."""
+    """Whether the first line is a whole object and another one begins after it."""
     with _opened(_existing(path)) as file:
-        first = file.readline(_SNIFF).removeprefix(_BOM)
-        return isinstance(_decoded(first), dict) and file.read(_SNIFF).lstrip()[:1] == b"{"
+        first = file.readline(_SNIFF)
+        if not first.endswith(b"\n") or not isinstance(_decoded(first.removeprefix(_BOM)), dict):
+            return False
+        return file.read(_BLANK).lstrip()[:1] == b"{"
 
 
 def _json_rows(file: BinaryIO) -> Iterator[Located]:

@@ -18,6 +18,7 @@ _SCALAR_END = re.compile(rb"[,\]}\s]")
 _NO_SPACE = re.compile(rb"[^ \t\r\n]")
 _DEPTH = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 _CHUNK = 1 << 16
+_CUT = "the file ends too early: it is cut"
 
 
 class JSONStructureError(ValueError):
@@ -100,7 +101,7 @@ class _Text:
         """Step over one of the allowed bytes."""
         byte = self.peek()
         if not byte:
-            raise JSONStructureError("the file ends too early: it is cut")
+            raise JSONStructureError(_CUT)
         if byte not in allowed:
             wanted = " or ".join(repr(chr(each)) for each in allowed)
             raise JSONStructureError(f"expected {wanted}, found {byte.decode(errors='replace')!r}")
@@ -109,7 +110,9 @@ class _Text:
 
     def value(self) -> bytes:
         """Step over a whole value and return its text."""
-        end = self._nested() if self.peek() in (b"{", b"[", b'"') else self._scalar()
+        if not (first := self.peek()):
+            raise JSONStructureError(_CUT)
+        end = self._nested() if first in b'{["' else self._scalar()
         text = self._held[self._at : self._at + end]
         self._at += end
         return text

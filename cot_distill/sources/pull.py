@@ -69,10 +69,7 @@ def _as_source(tasks: object) -> Source:
         return read(tasks)
     if isinstance(tasks, Task):
         raise ConfigError("this is a single Task: pass a list, [task]")
-    datasets = sys.modules.get("datasets")  # an object of a library that nobody imported cannot exist
-    if datasets and isinstance(
-        tasks, datasets.Dataset | datasets.IterableDataset | datasets.DatasetDict | datasets.IterableDatasetDict
-    ):
+    if isinstance(tasks, _dataset_classes()):
         return dataset(tasks)
     if isinstance(tasks, Mapping):
         raise ConfigError("this is a single dict: pass a list, [{…}]")
@@ -82,6 +79,13 @@ def _as_source(tasks: object) -> Source:
         return rows(tasks)
     kinds = "a path, a source, a dataset, or a list or (async) generator of tasks, dicts or questions"
     raise ConfigError(f"tasks must be {kinds}, not {type(tasks).__name__}")
+
+
+def _dataset_classes() -> tuple[type[Any], ...]:
+    """What the ``datasets`` library has, if anybody imported it: an object of it cannot exist otherwise."""
+    names = ("Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict")
+    found = (getattr(sys.modules.get("datasets"), name, None) for name in names)
+    return tuple(kind for kind in found if isinstance(kind, type))
 
 
 async def _pull(source: Source) -> _Pulled:

@@ -9,7 +9,7 @@ from types import TracebackType
 from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
-from cot_distill.errors import UnavailableError
+from cot_distill.errors import TeacherError
 from cot_distill.teachers import chat, faults
 from cot_distill.teachers.presets import Preset
 from cot_distill.transport import Reply, Transport
@@ -94,17 +94,11 @@ class Endpoint:
 
     def _decode(self, reply: Reply) -> Completion:
         if not 200 <= reply.status < 300:
-            raise faults.teacher_error(reply.status, reply.headers, reply.body, provider=self.name)
+            raise self._error(reply)
         try:
             payload = from_json(reply.body)
         except ValueError as error:
-            shown = "blank" if not reply.body.strip() else f"{len(reply.body)} bytes that are not JSON"
-            raise UnavailableError(
-                f"{self.name} answered 200 with a body that is no answer: {shown}",
-                provider=self.name,
-                status=reply.status,
-                kind="malformed",
-            ) from error
+            raise self._error(reply) from error
         completion = chat.decode(payload, preset=self._preset)
         return completion.model_copy(
             update={
@@ -113,3 +107,9 @@ class Endpoint:
                 "request_id": reply.headers.get("x-request-id") or completion.request_id,
             }
         )
+
+    def _error(self, reply: Reply) -> TeacherError:
+        body = reply.body
+        if self._key is not None:  # some servers echo the key that they refuse
+            body = body.replace(self._key.get_secret_value().encode(), b"[key]")
+        return faults.teacher_error(reply.status, reply.headers, body, provider=self._preset.name)

@@ -126,7 +126,7 @@ _SECRET = re.compile(
     r"|\b(?:sk|pk|rk|gsk|xai|csk|fw|hf|tgp|nvapi|ak)[-_][\w*.-]{4,}"
     r"|\bAIza[\w*-]{8,}"  # Google's
     r"|\beyJ[\w.*-]{8,}"  # a signed token: JSON in base64
-    r"|\b[\w-]*\*{3,}[\w*-]*"  # a key that the server itself has masked in part
+    r"|[\w-]{0,60}\*{3,}[\w*-]*"  # a key that the server itself has masked in part
     r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{32,}(?:\.[\w-]+)?",  # long and opaque
     re.IGNORECASE,
 )

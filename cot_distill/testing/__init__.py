@@ -11,14 +11,13 @@ from cot_distill.testing.checks import check_teacher, check_writer
 from cot_distill.testing.teachers import Call, FlakyTeacher, ScriptedTeacher, echo_answer
 
 if TYPE_CHECKING:
-    from cot_distill.testing.server import FAULTS, Exchange, FaultServer
+    from cot_distill.testing.server import FaultServer, LoggedRequest
 
 __all__ = [
-    "FAULTS",
     "Call",
-    "Exchange",
     "FaultServer",
     "FlakyTeacher",
+    "LoggedRequest",
     "ScriptedTeacher",
     "check_teacher",
     "check_writer",
@@ -28,7 +27,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Loaded late, since `python -m cot_distill.testing.server` warns if its module is there before it runs.
-    if name in ("FAULTS", "Exchange", "FaultServer"):
+    if name in ("FaultServer", "LoggedRequest"):
         from cot_distill.testing import server
 
         return getattr(server, name)

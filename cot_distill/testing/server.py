@@ -30,7 +30,7 @@ from cot_distill.errors import ConfigError
 from cot_distill.loopback import Fault, LoopbackServer, Reply, Request
 from cot_distill.testing.teachers import echo_answer
 
-__all__ = ["FAULTS", "Exchange", "FaultServer", "Faults", "ReasoningField", "main"]
+__all__ = ["FAULTS", "FaultServer", "Faults", "LoggedRequest", "ReasoningField", "main"]
 
 ReasoningField = Literal[
     "reasoning_content",  # DeepSeek, SGLang, llama.cpp, Qwen, Kimi, GLM
@@ -92,7 +92,7 @@ Faults = Mapping[str, float] | Sequence[str | None] | Callable[[Request], str | 
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class LoggedRequest:
     """One chat request (``prompt`` is its last turn) and what was decided about it."""
 
     prompt: str
@@ -161,7 +161,7 @@ class FaultServer:
         self._asked: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._loopback = LoopbackServer(self._handle, port=port)
-        self.log: list[Exchange] = []
+        self.log: list[LoggedRequest] = []
         """Every chat request that could be read, in the order in which they came."""
 
     def __enter__(self) -> Self:
@@ -214,7 +214,7 @@ class FaultServer:
             turn, number = self._asked[prompt], next(self._numbers)
             self._asked[prompt] += 1
         fault = self._choose(request, prompt, turn, number)
-        self.log.append(Exchange(prompt, fault, time.monotonic(), body, request.headers))
+        self.log.append(LoggedRequest(prompt, fault, time.monotonic(), body, request.headers))
         if fault is not None and fault in _REFUSALS:
             return replace(_refusal(*_REFUSALS[fault], FAULTS[fault]), headers=self._hints.get(fault, {}))
         return self._generate(prompt, body, fault, request.number)

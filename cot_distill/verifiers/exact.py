@@ -16,14 +16,14 @@ from cot_distill.types import Task, Trace, Verdict
 
 __all__ = ["exact", "final_answer", "normalise"]
 
-_BOXED = re.compile(r"\\boxed\s*\{")
+_BRACES = re.compile(r"(?P<boxed>\\boxed\s*\{)|\\.|[{}]", re.DOTALL)  # `\\.`: braces written as \{ do not count
 _ANSWER_LINE = re.compile(
     r"^[ \t>#*_]*(?:final[ \t]+)?answer[ \t*_]*[:：][ \t*_]*(.*)$", re.IGNORECASE | re.MULTILINE
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,|\{,\}|[\u2009\u202f])\d{3})+(?!,?\d)")
 _MINUS = str.maketrans(dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"))
 _AROUND = (("**", "**"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`"), ('"', '"'), ("'", "'"),
-           ("\u201c", "\u201d"), ("\u2018", "\u2019"), ("", "."))  # fmt: skip
+           ("\u201c", "\u201d"), ("\u2018", "\u2019"))  # fmt: skip
 _REASON_CHARACTERS = 200
 
 
@@ -60,10 +60,9 @@ def final_answer(text: str) -> str:
         >>> final_answer("Some words.\n**Final answer:** 42\nMore words.")
         '42'
     """
-    for opening in reversed(list(_BOXED.finditer(text))):
-        boxed = _balanced(text, opening.end())
-        if boxed is not None:
-            return boxed
+    boxed = _last_boxed(text)
+    if boxed is not None:
+        return boxed
     lines = list(_ANSWER_LINE.finditer(text))
     if not lines:
         return text
@@ -84,15 +83,11 @@ def normalise(text: str) -> str:
     text = _THOUSANDS.sub(lambda number: re.sub(r"\D", "", number[0]), text.translate(_MINUS))
     text = " ".join(text.casefold().split())
     while True:
+        text = text.rstrip(". ") or text
         for opening, closing in _AROUND:
             inner = text[len(opening) : len(text) - len(closing)].strip()
             # What is between two pairs of quotes is no quotation: "a" or "b".
-            if (
-                inner
-                and text.startswith(opening)
-                and text.endswith(closing)
-                and (not opening or opening not in inner)
-            ):
+            if inner and text.startswith(opening) and text.endswith(closing) and opening not in inner:
                 text = inner
                 break
         else:
@@ -115,14 +110,20 @@ class _Exact:
         return Verdict(by=self.name, passed=got == expected, reason=f"expected {_short(expected)}, got {_short(got)}")
 
 
-def _balanced(text: str, start: int) -> str | None:
-    r"""The text up to the brace that closes the one before ``start``; braces written as ``\{`` do not count."""
-    depth = 1
-    for brace in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if depth == 0:
-            return text[start : start + brace.start()]
-    return None
+def _last_boxed(text: str) -> str | None:
+    """What stands in the last box that is closed. One pass: a model in a loop can open thousands of boxes."""
+    opened: list[int | None] = []  # where the content of a box begins; None for any other brace
+    start = end = -1
+    for brace in _BRACES.finditer(text):
+        if brace["boxed"]:
+            opened.append(brace.end())
+        elif brace[0] == "{":
+            opened.append(None)
+        elif brace[0] == "}" and opened:
+            begin = opened.pop()
+            if begin is not None and begin > start:
+                start, end = begin, brace.start()
+    return text[start:end] if end >= 0 else None
 
 
 def _short(text: str) -> str:

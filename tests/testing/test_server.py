@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 import cot_distill.testing
 from cot_distill.errors import ConfigError, TraceError
 from cot_distill.loopback import Request
-from cot_distill.testing import FAULTS, FaultServer, echo_answer
-from cot_distill.testing.server import ReasoningField
+from cot_distill.testing import FaultServer, echo_answer
+from cot_distill.testing.server import FAULTS, ReasoningField
 from cot_distill.trace import join, parse_trace, split
 from cot_distill.types import Completion, Trace
 
@@ -133,10 +133,10 @@ def test_max_tokens_is_obeyed(client: httpx.Client, name: str) -> None:
     with FaultServer() as server:
         whole = ask(client, server).json()["usage"]
         tokens, thought = whole["completion_tokens"], whole["completion_tokens_details"]["reasoning_tokens"]
-        enough = ask(client, server, **{name: tokens})
+        enough = ask(client, server, "2 + 2?", **{name: tokens})
         assert (message(enough)["content"], enough.json()["choices"][0]["finish_reason"]) == (answer, "stop")
         for limit in (1, thought, tokens - 1):
-            response = ask(client, server, **{name: limit})
+            response = ask(client, server, "2 + 2?", **{name: limit})
             choice = response.json()["choices"][0]
             assert choice["finish_reason"] == "length"
             assert reasoning.startswith(choice["message"]["reasoning_content"])
@@ -241,21 +241,21 @@ def test_retry_after_is_a_whole_number_by_default(client: httpx.Client) -> None:
     ("fault", "error"),
     [("reset", httpx.ReadError), ("cut", httpx.RemoteProtocolError), ("hang", httpx.ReadTimeout)],
 )
-def test_connections_that_fail(fault: str, error: type[Exception]) -> None:
-    with FaultServer(faults=[fault]) as server, httpx.Client(timeout=0.3) as client:
-        with pytest.raises(error):
-            ask(client, server)
+def test_connections_that_fail(client: httpx.Client, fault: str, error: type[Exception]) -> None:
+    with FaultServer(faults=[fault]) as server:
+        with pytest.raises(error), httpx.Client(timeout=0.3 if fault == "hang" else 10) as impatient:
+            ask(impatient, server)
         assert ask(client, server).status_code == 200
         assert server.answered == Counter({"2 + 2?": 1})
 
 
 def test_blank_forever_defeats_a_read_timeout() -> None:
-    with FaultServer(faults=["blank-forever"]) as server, httpx.Client(timeout=0.5) as client:
+    with FaultServer(faults=["blank-forever"]) as server, httpx.Client(timeout=1.0) as client:
         url, began = f"{server.base_url}/chat/completions", time.monotonic()
         with client.stream("POST", url, json=chat()) as response:
             for piece in response.iter_bytes():
                 assert piece.strip() == b""
-                if time.monotonic() - began > 0.8:
+                if time.monotonic() - began > 1.2:
                     break
 
 
@@ -311,24 +311,15 @@ def test_odd_yet_whole(client: httpx.Client) -> None:
     assert split(message(inline)["content"]) == trace("2 + 2?")
 
 
-def test_every_fault_is_not_an_answer_or_a_whole_one() -> None:
-    """No name in the table is without effect; the two odd ones are counted as whole."""
-    with httpx.Client(timeout=0.3) as client:
-        for fault in FAULTS:
-            with FaultServer(faults=[fault]) as server:
-                clean = False
-                try:
-                    if fault != "blank-forever":
-                        response = ask(client, server)
-                        clean = response.headers["content-type"] == "application/json" and message(response) == {
-                            "role": "assistant",
-                            "content": trace("2 + 2?").answer,
-                            "reasoning_content": trace("2 + 2?").reasoning,
-                        }
-                except (httpx.TransportError, ValueError, LookupError):
-                    pass
-                assert (server.answered.total() == 1) == (fault in ("blank-first", "inline")), fault
-                assert clean == (fault == "blank-first"), fault
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - {"blank-forever"}))
+def test_no_fault_is_without_effect(fault: str) -> None:
+    clean = {"role": "assistant", "content": echo_answer("2 + 2?")[1], "reasoning_content": echo_answer("2 + 2?")[0]}
+    found: object = None
+    with FaultServer(faults=[fault]) as server, httpx.Client(timeout=0.3 if fault == "hang" else 10) as client:
+        with suppress(httpx.TransportError, ValueError, LookupError):
+            found = message(ask(client, server))
+        assert (found == clean) == (fault == "blank-first")
+        assert server.answered.total() == (fault in ("blank-first", "inline"))
 
 
 # Which request meets which fault
@@ -342,7 +333,7 @@ def test_a_script_goes_by_the_order_of_requests(client: httpx.Client) -> None:
     with FaultServer(faults=["500", None, "503"]) as server:
         client.get(f"{server.base_url}/models")  # does not use the script up
         assert [ask(client, server).status_code for _ in range(5)] == [500, 200, 503, 200, 200]
-        assert [exchange.fault for exchange in server.log] == ["500", None, "503", None, None]
+        assert [logged.fault for logged in server.log] == ["500", None, "503", None, None]
 
 
 def test_shares_depend_on_seed_and_prompt_and_not_on_the_order(client: httpx.Client) -> None:
@@ -466,17 +457,16 @@ def test_the_log_holds_what_was_sent_and_shows_no_key(client: httpx.Client) -> N
     assert first.time <= second.time <= time.monotonic()
 
 
-def test_many_threads_are_counted_right() -> None:
+def test_many_threads_are_counted_right(client: httpx.Client) -> None:
     with FaultServer(faults={"429": 0.3, "reset": 0.05}, seed=1) as server:
 
         def until_answered(number: int) -> None:
-            with httpx.Client(timeout=30) as client:
-                while True:
-                    try:
-                        if ask(client, server, f"question {number % 50}").status_code == 200:
-                            return
-                    except httpx.TransportError:
-                        pass
+            while True:
+                try:
+                    if ask(client, server, f"question {number % 50}").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(until_answered, range(100)))
@@ -498,8 +488,8 @@ async def test_async_clients_get_their_own_traces() -> None:
             for number in range(40):
                 group.start_soon(one, f"question {number}")
         assert time.monotonic() - began < 3  # one after the other they would take 4 s
-        assert server.answered == Counter(found)  # each prompt once, see the next line
-        assert found == {prompt: echo_answer(prompt) for prompt in found}
+        assert server.answered == dict.fromkeys(found, 1)
+    assert found == {prompt: echo_answer(prompt) for prompt in (f"question {number}" for number in range(40))}
 
 
 # A process of its own
@@ -545,14 +535,13 @@ def test_a_process_prints_its_url_and_bills_whole_answers(client: httpx.Client, 
     assert billed(bill) == Counter({"from before": 1, "c": 1, "\u2028": 1})
 
 
-def test_a_bill_of_many_threads_has_whole_lines(tmp_path: Path) -> None:
+def test_a_bill_of_many_threads_has_whole_lines(client: httpx.Client, tmp_path: Path) -> None:
     bill = tmp_path / "bill.jsonl"
     with FaultServer(bill=bill) as server:
 
         def some(worker: int) -> None:
-            with httpx.Client(timeout=30) as client:
-                for number in range(20):
-                    ask(client, server, f"{worker} {number} " + "x" * 5000)
+            for number in range(20):
+                ask(client, server, f"{worker} {number} " + "x" * 5000)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(some, range(8)))
@@ -571,9 +560,7 @@ def test_a_bill_that_cannot_be_written_surfaces(client: httpx.Client, tmp_path: 
     ("options", "reason"),
     [
         (["--faults", '{"418": 1}'], "no fault is called '418'"),
-        (["--faults", "{"], "invalid"),
-        (["--faults", "7"], "faults must be shares"),
-        (["--port", "99999"], "port 99999 of 127.0.0.1 cannot be used"),
+        (["--faults", "{"], "argument --faults: invalid"),
     ],
 )
 def test_bad_options_end_the_process_with_a_sentence(options: list[str], reason: str) -> None:

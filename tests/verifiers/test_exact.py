@@ -30,6 +30,8 @@ def judge(expected: str | None, answer: str, reasoning: str = "Hm.") -> Verdict:
         (r"\boxed {7}", "7"),
         (r"$\boxed{\{1, 2\}}$", r"\{1, 2\}"),
         (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."),
+        (r"\boxed{a \boxed{b} c}", "b"),
+        (r"} \boxed{5} { \boxed", "5"),
         (r"\boxed{5} and the torn \boxed{6", "5"),
         ("Answer: 7\nbut " + r"\boxed{8}", "8"),
         ("Answer: 1\nFinal answer: 2\nThat is all.", "2"),
@@ -68,6 +70,7 @@ def test_final_answer(text: str, found: str) -> None:
         ("1234567", "1{,}234{,}567"),
         ("1234567", "1\u202f234\u202f567"),
         ("a b c", "a  b\tc"),
+        ("42", "42 . ."),
         ("...", "..."),
     ],
 )
@@ -157,6 +160,12 @@ def test_boxes_are_found_whole(inside: str) -> None:
     assert found in box or found == f"a {box}"
     if "{" not in inside and "}" not in inside and not inside.endswith("\\"):
         assert found == inside
+
+
+def test_a_model_in_a_loop_costs_no_time() -> None:
+    text = r"\boxed{" * 100_000
+    assert final_answer(text) == text
+    assert normalise("." * 1_000_000) == "." * 1_000_000
 
 
 @given(st.integers(min_value=-(10**15), max_value=10**15))
