@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence, Sized
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -349,10 +349,9 @@ def _finished(known: dict[bytes, Known]) -> int:
 
 
 def _total(tasks: object, attempts: int) -> int | None:
-    try:
-        return len(tasks) * attempts  # type: ignore[arg-type]
-    except TypeError:
+    if isinstance(tasks, str) or not isinstance(tasks, Sized):
         return None
+    return len(tasks) * attempts
 
 
 def _describe(tasks: object) -> str:

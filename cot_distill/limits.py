@@ -28,8 +28,8 @@ class Hold:
     async def wait(self) -> None:
         """Return once no pause is in force."""
         while (left := self._until - time.monotonic()) > 0:  # noqa: ASYNC110 - a later reply may have extended it
-            # Spread out: hundreds of requests that wake in the same millisecond would be refused again.
-            await anyio.sleep(left + random.uniform(0, min(1.0, left / 4)))  # noqa: S311 - no secret depends on it
+            # A little apart, for the server's sake; much apart, one more refusal would hold most of them again.
+            await anyio.sleep(left + random.uniform(0, min(0.05, left / 10)))  # noqa: S311 - no secret depends on it
 
 
 class RateLimit(BaseModel):

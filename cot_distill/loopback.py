@@ -321,16 +321,11 @@ class _Connection(BaseHTTPRequestHandler):
             self.connection.sendall(data)
 
     def _head(self, reply: Reply, length: str) -> bytes:
-        headers = {"content-type": "application/json"} | {
-            name.lower(): value for name, value in reply.headers.items()
-        }
+        headers = {"content-type": "application/json"}
+        headers |= {name.lower(): value for name, value in reply.headers.items()}
         self.close_connection |= headers.get("connection") == "close"
         phrase = HTTPStatus(reply.status).phrase if reply.status in self.responses else ""
-        lines = (
-            f"HTTP/1.1 {reply.status} {phrase}",
-            length,
-            *(f"{name}: {value}" for name, value in headers.items()),
-        )
+        lines = (f"HTTP/1.1 {reply.status} {phrase}", length, *map(": ".join, headers.items()))
         return "\r\n".join((*lines, "", "")).encode("latin-1")
 
     def _wait(self, seconds: float | None) -> bool:

@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
 
-from cot_distill.errors import TeacherError, TraceError
+from cot_distill.errors import DistillError, TeacherError, TraceError
 from cot_distill.protocols import Teacher, Writer
 from cot_distill.trace import parse_trace
 from cot_distill.types import Completion, Message, Row, Sampling
@@ -28,7 +29,6 @@ __all__ = ["check_teacher", "check_writer"]
 T = TypeVar("T")
 
 _PROMPTLY = 1.0  # seconds that a cancelled call may take to leave
-
 _SECRET = re.compile(
     r"(?i:bearer\s+\S|://[^/\s@]*:[^/\s@]+@|(?:api[-_]?key|token|secret|password)=\S)"
     r"|\b(?:sk-|xai-|nvapi-|gsk_|hf_|ghp_)[\w-]{16,}|\bAIza[\w-]{30,}"
@@ -104,9 +104,10 @@ def check_writer(
 ) -> None:
     r"""Prove that a writer keeps its promises. It is tried in a temporary directory of its own.
 
-    Rows come back equal and in their order: many, none, and such with hostile text. A second call replaces what the
-    first one wrote. If the rows raise an error on the way it surfaces unchanged and nothing is left in the target's
-    directory, or else what was there before, to the byte. Rows are pulled as they are written, not collected first.
+    Rows come back equal and in their order, also such with hostile text. A second call replaces what the first one
+    wrote. No rows give no rows, or a DistillError that changes nothing. If the rows raise an error on the way it
+    surfaces unchanged and nothing is left in the target's directory, or else what was there before, to the byte. Rows
+    are pulled as they are written, not collected first.
 
     Args:
         make_writer: Makes the writer for a target. It may add a suffix to the path.
@@ -135,6 +136,7 @@ def check_writer(
     with tempfile.TemporaryDirectory(prefix="check_writer-", ignore_cleanup_errors=True) as root:
         proof = _WriterProof(make_writer, read, row or _row, Path(root))
         proof.rows_come_back(1_000)
+        proof.no_rows_are_no_rows()
         proof.hostile_text_comes_back()
         for error in (_HalfWay("half-way"), _Interruption("half-way")):
             for after in (0, 1, ahead + ahead // 2):
@@ -151,29 +153,21 @@ class _Interruption(BaseException):
     """Raised by the rows, as Ctrl-C would be."""
 
 
+@dataclass(frozen=True)
 class _WriterProof(Generic[T]):
-    """The parts that every check of a writer needs."""
-
-    def __init__(
-        self,
-        make_writer: Callable[[Path], Writer[T]],
-        read: Callable[[T], Iterable[Row]],
-        row: Callable[[int, str], Row],
-        root: Path,
-    ) -> None:
-        self._make_writer = make_writer
-        self._read = read
-        self._row = row
-        self._root = root
+    make_writer: Callable[[Path], Writer[T]]
+    read: Callable[[T], Iterable[Row]]
+    row: Callable[[int, str], Row]
+    root: Path
 
     def _target(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self._root)) / "rows"
+        return Path(tempfile.mkdtemp(dir=self.root)) / "rows"
 
     def _rows(self, count: int, text: str) -> Iterator[Row]:
-        return (self._row(number, f"{text} {number}") for number in range(count))
+        return (self.row(number, f"{text} {number}") for number in range(count))
 
     def _compare(self, result: T, expected: Iterable[Row], what: str) -> None:
-        found = [dict(row) for row in self._read(result)]
+        found = [dict(row) for row in self.read(result)]
         wanted = [dict(row) for row in expected]
         _require(len(found) == len(wanted), f"{what}: wrote {len(wanted)} rows, read {len(found)}")
         for number, (got, want) in enumerate(zip(found, wanted, strict=True)):
@@ -182,15 +176,23 @@ class _WriterProof(Generic[T]):
             )
 
     def rows_come_back(self, count: int) -> None:
-        write = self._make_writer(self._target())
+        write = self.make_writer(self._target())
         self._compare(write(self._rows(count, "first")), self._rows(count, "first"), "rows from a generator")
         self._compare(write(list(self._rows(3, "second"))), self._rows(3, "second"), "a second call, with a list")
-        self._compare(write(iter(())), (), "a call without rows")
-        self._compare(self._make_writer(self._target())(iter(())), (), "a new target without rows")
+
+    def no_rows_are_no_rows(self) -> None:
+        target = self._target()
+        for what in ("a call without rows", "a call without rows over an existing target"):
+            before = _contents(target.parent)
+            try:
+                self._compare(self.make_writer(target)(iter(())), (), what)
+            except DistillError as error:
+                _require(_contents(target.parent) == before, f"{what} was refused ({error}), yet it left traces")
+            self.make_writer(target)(self._rows(3, "old"))
 
     def hostile_text_comes_back(self) -> None:
-        rows = [self._row(number, text) for number, text in enumerate(_HOSTILE)]
-        self._compare(self._make_writer(self._target())(iter(rows)), rows, "hostile text")
+        rows = [self.row(number, text) for number, text in enumerate(_HOSTILE)]
+        self._compare(self.make_writer(self._target())(iter(rows)), rows, "hostile text")
 
     def _fail(self, target: Path, error: BaseException, after: int) -> None:
         def rows() -> Iterator[Row]:
@@ -198,7 +200,7 @@ class _WriterProof(Generic[T]):
             raise error
 
         try:
-            self._make_writer(target)(rows())
+            self.make_writer(target)(rows())
         except BaseException as caught:
             if not isinstance(caught, Exception | _Interruption):
                 raise  # a true Ctrl-C
@@ -216,7 +218,7 @@ class _WriterProof(Generic[T]):
 
     def target_survives(self, error: BaseException, after: int) -> None:
         target = self._target()
-        result = self._make_writer(target)(self._rows(5, "old"))
+        result = self.make_writer(target)(self._rows(5, "old"))
         before = _contents(target.parent)
         self._fail(target, error, after)
         what = f"a failed write after {after} rows over an existing target"
@@ -238,7 +240,7 @@ class _WriterProof(Generic[T]):
                 most = max(most, alive)
                 yield Tracked(row)
 
-        self._make_writer(self._target())(rows())
+        self.make_writer(self._target())(rows())
         _require(
             most <= ahead, f"the writer held {most} of {4 * ahead} rows at one time: pull and write them in turn"
         )

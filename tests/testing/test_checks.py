@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from cot_distill.errors import AuthError
+from cot_distill.errors import AuthError, ConfigError
 from cot_distill.protocols import Writer
 from cot_distill.testing import FlakyTeacher, ScriptedTeacher, check_teacher, check_writer, echo_answer
 from cot_distill.types import Completion, Message, Row, Sampling
@@ -458,8 +458,28 @@ def test_a_broken_promise_of_a_writer_is_named(write: Write, sentence: str) -> N
 
 
 def test_a_writer_that_does_nothing_without_rows_is_found_out() -> None:
-    with pytest.raises(AssertionError, match="a call without rows: wrote 0 rows, read 3"):
+    with pytest.raises(FileNotFoundError):
         check_writer(broken(needs_rows), lines)
+    with pytest.raises(AssertionError, match="a call without rows over an existing target: wrote 0 rows, read 3"):
+        check_writer(broken(needs_rows), lambda path: lines(path) if path.exists() else [])
+
+
+def test_no_rows_may_be_refused_with_an_error_of_the_library() -> None:
+    def refuses(path: Path, rows: Iterator[Row]) -> None:
+        first = next(rows, None)
+        if first is None:
+            raise ConfigError("there are no rows")
+        dump(path, itertools.chain([first], rows))
+
+    def refuses_too_late(path: Path, rows: Iterator[Row]) -> None:
+        path.write_bytes(b"")
+        refuses(path, rows)
+
+    check_writer(broken(refuses), lines)
+    with pytest.raises(
+        AssertionError, match=r"a call without rows was refused \(there are no rows\), yet it left traces"
+    ):
+        check_writer(broken(refuses_too_late), lines)
 
 
 def test_a_reader_that_cuts_at_odd_line_breaks_is_found_out() -> None:
