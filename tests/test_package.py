@@ -66,7 +66,7 @@ socket.socket.connect = socket.create_connection = refuse
 import cot_distill, cot_distill.testing, cot_distill.__main__
 from cot_distill import Distiller, open_teacher
 Distiller(open_teacher("vllm:some/model"))
-heavy = {"datasets", "pandas", "pyarrow", "torch", "transformers", "ray", "numpy", "tqdm", "huggingface_hub", "trio"}
+heavy = {"datasets", "pandas", "pyarrow", "torch", "transformers", "ray", "numpy", "tqdm", "huggingface_hub"}
 print(sorted(heavy & set(sys.modules)))
 """
 

@@ -41,9 +41,15 @@ def measure(client: str, url: str, tasks: int, concurrency: int) -> dict[str, An
 
 def cpu_table(tasks: int, concurrency: int, rounds: int, clients: list[str]) -> None:
     print(f"{tasks:,} tasks, {concurrency} in flight, no latency, 2 kB of reasoning; medians of {rounds} rounds\n")
-    print(
-        f"{'client':<14}{'CPU ms a sample':>16}{'x aiohttp':>12}{'min-max':>14}{'samples/s':>12}{'peak MB':>10}{'rows':>8}"
+    columns = (
+        ("CPU ms a sample", 16),
+        ("x aiohttp", 12),
+        ("min-max", 14),
+        ("samples/s", 12),
+        ("peak MB", 10),
+        ("rows", 8),
     )
+    print(f"{'client':<14}" + "".join(f"{name:>{width}}" for name, width in columns))
     found: dict[str, list[dict[str, Any]]] = {client: [] for client in clients}
     with server(2000, 0.0) as url:
         start = {client: measure(client, url, 10, concurrency)["cpu"] for client in clients}
