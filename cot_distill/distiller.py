@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence, Sized
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
-import anyio.to_thread
 
 from cot_distill import templates
 from cot_distill.blocking import run_blocking
-from cot_distill.engine import Engine, Settings, drive, entered
-from cot_distill.errors import ConfigError, RunError, SourceError, TraceError
-from cot_distill.judging import verifier_name
-from cot_distill.ledger import Known, Ledger, Slot
-from cot_distill.limits import Budget, Hold, Pacer, Purse, RateLimit
+from cot_distill.engine import Engine, Settings, entered
+from cot_distill.errors import ConfigError, RunError
+from cot_distill.ledger import Slot
+from cot_distill.limits import Budget, Hold, Pacer, RateLimit
 from cot_distill.outcome import Outcome
-from cot_distill.progress import Progress, show_progress
 from cot_distill.protocols import Tasks, Teacher, Template, Verifier
-from cot_distill.recipe import Recipe, TemplateMark
 from cot_distill.run import Run
+from cot_distill.session import Session
 from cot_distill.sources import open_tasks
 from cot_distill.teachers import open_teacher
-from cot_distill.trace import Prefilled, parse_trace
+from cot_distill.trace import Prefilled
 from cot_distill.types import Sampling, Task, ThinkTags
+from cot_distill.workers import drive
 
 __all__ = ["Distiller"]
 
-log = logging.getLogger("cot_distill")
-
 _AUTO_CONCURRENCY = 64
-_SYNC_SECONDS = 1.0
-_LOOKED_AT = 20
 
 
 class Distiller:
@@ -185,20 +176,10 @@ class Distiller:
 
             Whatever is raised, the answers that came are kept, and the same command goes on from there.
         """
-        path = Path(path)
-        async with aclosing(open_tasks(tasks)) as located:
-            first = await anext(located, None)
-            if first is None:
-                raise SourceError(f"no tasks in {_describe(tasks)}")
-            with Ledger(path, writable=True) as ledger:
-                self._check_recipe(path, first[1])
-                known = ledger.known()
-                shown = Progress(_total(tasks, self._settings.attempts), _finished(known))
-                engine = self._engine(ledger, known)
-                with show_progress(shown, progress), _session(ledger, engine, tasks):
-                    async with entered(self.teacher):
-                        await _drive(engine, _chain(first, located), shown, ledger)
-                    engine.finish()
+        session = Session(
+            self._settings, hold=self._hold, pacer=self._pacer, budget=self._budget, path=Path(path)
+        )  # fmt: skip
+        await session.run(tasks, progress=progress)
         return Run.open(path)
 
     def run(self, tasks: Tasks | Any, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
@@ -208,29 +189,8 @@ class Distiller:
         """
         return run_blocking(partial(self.arun, tasks, path, progress=progress))
 
-    def _engine(self, ledger: Ledger | None = None, known: dict[bytes, Known] | None = None) -> Engine:
-        budget = self._budget
-        return Engine(
-            self._settings,
-            hold=self._hold,
-            ledger=ledger,
-            known=known,
-            pacer=self._pacer,
-            purse=Purse(budget.tokens, ledger.tokens()) if ledger and budget and budget.tokens else None,
-            proven=ledger is not None and self._has_reasoning(ledger, known or {}),
-        )
-
-    def _has_reasoning(self, ledger: Ledger, known: dict[bytes, Known]) -> bool:
-        """Whether one of the first answers that are there already carries a trace."""
-        settings = self._settings
-        answered = (one.number for one in known.values() if one.kind == "completion")
-        for number in islice(answered, _LOOKED_AT):
-            record = ledger.record(ledger.journal.entry(number), None)
-            with suppress(TraceError):
-                if record.completion is not None:
-                    parse_trace(record.completion, tags=settings.tags, prefilled=settings.prefilled)
-                    return True
-        return False
+    def _engine(self) -> Engine:
+        return Engine(self._settings, hold=self._hold, pacer=self._pacer)
 
     def _slot(self, task: Task, attempt: int) -> Slot:
         return Slot.make(task, attempt, 0, self._settings.template(task))
@@ -257,107 +217,19 @@ class Distiller:
             if failed:
                 raise failed[0]
 
-        body: list[Exception] = []
+        body: list[BaseException] = []
         with receive:
             async with entered(self.teacher), anyio.create_task_group() as group:
                 group.start_soon(produce)
                 async with aclosing(outcomes()) as iterator:
                     try:
                         yield iterator
-                    except Exception as error:  # raised below, outside the group, so that it is not wrapped in one
+                    except (Exception, KeyboardInterrupt) as error:  # raised below, so that no group wraps it
                         body.append(error)
                     # Cancel before the stream is closed: a worker that is about to send must not find it gone.
                     group.cancel_scope.cancel()
         if body:
             raise body[0]
-
-    def _check_recipe(self, path: Path, first: Task) -> None:
-        """Compare with ``run.json``, then write what this session adds to it."""
-        old = Recipe.load(path)
-        probe = first if old is None else old.template.probe
-        settings = self._settings
-        template = settings.template
-        new = Recipe(
-            created=datetime.now(UTC).isoformat(timespec="seconds") if old is None else old.created,
-            teacher=settings.teacher.name,
-            template=TemplateMark(
-                name=str(getattr(template, "__name__", None) or type(template).__name__),
-                digest=templates.digest(template, probe),
-                probe=probe,
-            ),
-            sampling=settings.sampling,
-            attempts=settings.attempts,
-            verifiers=tuple(verifier_name(verifier) for verifier in settings.verifiers),
-            tags=settings.tags,
-            prefilled=settings.prefilled,
-        )
-        if old is not None:
-            old.require_same(new, path)
-        if new != old:
-            new.save(path)
-
-
-async def _drive(
-    engine: Engine, tasks: AsyncGenerator[tuple[int, Task], None], shown: Progress, ledger: Ledger
-) -> None:
-    """Run the workers, and sync the journal about once a second beside them."""
-
-    async def emit(outcome: Outcome) -> None:
-        shown.count(outcome)
-
-    async def sync() -> None:
-        while True:
-            await anyio.sleep(_SYNC_SECONDS)
-            await anyio.to_thread.run_sync(ledger.journal.sync)
-
-    failed: list[Exception] = []
-    async with aclosing(tasks), aclosing(engine.jobs(tasks)) as jobs, anyio.create_task_group() as group:
-        group.start_soon(sync)
-        try:
-            await drive(jobs, lambda job: engine.work(job, emit), engine.workers)
-        except Exception as error:  # raised below, outside the group, so that it is not wrapped in one
-            failed.append(error)
-        group.cancel_scope.cancel()
-    if failed:
-        raise failed[0]
-
-
-async def _chain(
-    first: tuple[int, Task], rest: AsyncGenerator[tuple[int, Task], None]
-) -> AsyncGenerator[tuple[int, Task], None]:
-    """The task that was pulled to check the recipe, then the others, numbered from 0."""
-    yield 0, first[1]
-    order = 0
-    async for _, task in rest:
-        order += 1
-        yield order, task
-
-
-@contextmanager
-def _session(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
-    """Book when a session starts and ends."""
-    ledger.note("started", workers=engine.workers)
-    try:
-        yield
-    finally:
-        with suppress(RunError):  # on a full disk the reason has been raised already
-            ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
-
-
-def _finished(known: dict[bytes, Known]) -> int:
-    return sum(one.kind in ("completion", "refusal") for one in known.values())
-
-
-def _total(tasks: object, attempts: int) -> int | None:
-    if isinstance(tasks, str) or not isinstance(tasks, Sized):
-        return None
-    return len(tasks) * attempts
-
-
-def _describe(tasks: object) -> str:
-    if isinstance(tasks, (str, PathLike)):
-        return str(tasks)
-    return getattr(tasks, "name", None) or f"the {type(tasks).__name__} that was given"
 
 
 def _check_budget(budget: Budget | None, sampling: Sampling) -> None:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn
 
 import anyio
 
@@ -36,11 +36,9 @@ from cot_distill.retry import Tries, build_retrying
 from cot_distill.trace import Prefilled
 from cot_distill.types import Completion, Failure, Message, Sample, Sampling, Task, ThinkTags
 
-__all__ = ["Engine", "Job", "Settings", "drive", "entered"]
+__all__ = ["Engine", "Job", "Settings", "entered"]
 
 log = logging.getLogger("cot_distill")
-
-T = TypeVar("T")
 
 _PROBE = 3
 _UNREACHED_IN_A_ROW = 8
@@ -168,7 +166,7 @@ class Engine:
         try:
             completion: Completion = await self._retrying(self._request, tries, slot)
         except BudgetReachedError as error:
-            self._end(RunError("the budget is reached: raise it and run again to go on"), error)
+            self.end(RunError("the budget is reached: raise it and run again to go on"), error)
             return None
         except TeacherError as error:
             return self._not_answered(slot, error, tries)
@@ -178,8 +176,15 @@ class Engine:
             self._ledger.completion(slot, completion, self._settings.sampling, tries.made)
             if self._ledger.journal.full is not None:
                 full = self._ledger.journal.full
-                self._end(RunError(f"cannot write to {self._ledger.journal.path}: {full.strerror}"), full)
+                self.end(RunError(f"cannot write to {self._ledger.journal.path}: {full.strerror}"), full)
         return await self._settle(slot, completion, tries.made, fresh=True)
+
+    def end(self, reason: Exception, cause: BaseException | None = None) -> None:
+        """Start no further attempt. What is under way comes home, then :meth:`finish` raises the reason."""
+        if self.ending is None:
+            reason.__cause__ = cause
+            self.ending = reason
+            log.warning("%s; waiting for the answers under way", reason)
 
     def finish(self) -> None:
         """Called when all is done: raises what only the whole shows.
@@ -247,7 +252,7 @@ class Engine:
     def _not_answered(self, slot: Slot, error: TeacherError, tries: Tries) -> Failure | None:
         """Book an attempt that got no answer; raise where going on is pointless."""
         if isinstance(error, QuotaError):
-            self._end(error, None)
+            self.end(error)
             return None
         if error.fatal:
             raise error
@@ -302,12 +307,6 @@ class Engine:
             "some providers never show it. require_reasoning=False goes on regardless",
         )
 
-    def _end(self, reason: Exception, cause: BaseException | None) -> None:
-        if self.ending is None:
-            reason.__cause__ = cause
-            self.ending = reason
-            log.warning("%s; waiting for the answers under way", reason)
-
 
 def _used(completion: Completion, worst: int) -> int:
     """Tokens that a completion cost; the worst case where the provider does not count."""
@@ -315,34 +314,6 @@ def _used(completion: Completion, worst: int) -> int:
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return worst
     return usage.prompt_tokens + usage.completion_tokens
-
-
-async def drive(jobs: AsyncIterator[T], work: Callable[[T], Awaitable[None]], workers: int) -> None:
-    """Work off ``jobs`` with a fixed number of workers; pulls a job only when a worker is free.
-
-    Raises:
-        Exception: The first one that the iterator or a worker raises, as it is; the other workers are cancelled.
-    """
-    failed: list[Exception] = []
-    turn = anyio.Lock()
-
-    async def worker() -> None:
-        try:
-            while True:
-                async with turn:
-                    job = await anext(jobs, None)
-                if job is None:
-                    return
-                await work(job)
-        except Exception as error:  # kept and raised plainly below: a group of 64 equal errors helps nobody
-            failed.append(error)
-            group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        for _ in range(workers):
-            group.start_soon(worker)
-    if failed:
-        raise failed[0]
 
 
 @asynccontextmanager

@@ -27,56 +27,22 @@ import contextlib
 import errno
 import os
 import socket
-import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from zlib import crc32
 
 from pydantic_core import from_json, to_json
 
 from cot_distill.errors import RunError
+from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, entries_of, entry_at, head_of, pack
 
 __all__ = ["Entry", "Head", "Journal"]
 
 SEGMENT_BYTES = 1 << 30
 RESERVE_BYTES = 16 << 20
 _CHECKED_ENTRIES = 64
-_EMPTY = b"\0"
-
-
-class Head(NamedTuple):
-    """The fields of a record that the index holds too. What they mean is up to the caller."""
-
-    kind: str
-    """One of the names in :data:`KINDS`."""
-    key: bytes = _EMPTY * 16
-    """16 bytes: which task."""
-    order: int = 0
-    """Position of the task in the input."""
-    attempt: int = 0
-    prompt: bytes = _EMPTY * 8
-    """8 bytes: digest of what was asked."""
-    mark: int = 0
-    """A number below 2**32 that goes with the kind."""
-
-
-KINDS = ("completion", "cut", "failure", "refusal", "verdict", "reopened", "started", "ended")
-"""The kinds of record, in the order of their numbers in the index. Append only."""
-
-
-class Entry(NamedTuple):
-    """Where a record is, and its head."""
-
-    head: Head
-    segment: int
-    offset: int
-    length: int
-    checksum: int
-
-
-_PACKED = struct.Struct("<16sQI8sIB3xIQII")
 
 
 class Journal:
@@ -117,7 +83,7 @@ class Journal:
             raise
 
     def __len__(self) -> int:
-        return len(self._entries) // _PACKED.size
+        return len(self._entries) // ENTRY_BYTES
 
     def append(self, head: Head, body: Mapping[str, Any]) -> None:
         """Write one record. When this returns, killing the process cannot lose it any more.
@@ -132,7 +98,7 @@ class Journal:
             self._segment += 1
             self._open_segment()
         self._write(line)
-        entry = _pack(Entry(head, self._segment, self._end, len(line), crc32(line)))
+        entry = pack(Entry(head, self._segment, self._end, len(line), crc32(line)))
         self._end += len(line)
         self._dirty = True
         with contextlib.suppress(OSError):  # only a cache: without it the next start reads the lines instead
@@ -140,11 +106,11 @@ class Journal:
 
     def entry(self, number: int) -> Entry:
         """The entry of a record that was there when the journal was opened, counted from 0."""
-        return _unpack(_PACKED.unpack_from(self._entries, number * _PACKED.size))
+        return entry_at(self._entries, number)
 
     def entries(self) -> Iterator[Entry]:
         """All entries that were there when the journal was opened, in the order of writing."""
-        return map(_unpack, _PACKED.iter_unpack(self._entries))
+        return entries_of(self._entries)
 
     def read(self, entry: Entry) -> dict[str, Any]:
         """The record of an entry.
@@ -231,9 +197,9 @@ class Journal:
         """Read the index, check it against the segments, and read the lines that it does not cover."""
         index = self.path / "journal.idx"
         known = index.read_bytes() if index.exists() else b""
-        known = self._covered(known[: len(known) - len(known) % _PACKED.size])
+        known = self._covered(known[: len(known) - len(known) % ENTRY_BYTES])
         missing: list[bytes] = []
-        last = _unpack(_PACKED.unpack(known[-_PACKED.size :])) if known else None
+        last = entry_at(known[-ENTRY_BYTES:], 0) if known else None
         start = (last.segment, last.offset + last.length) if last else (0, 0)
         for number in range(start[0], len(self._segments())):
             missing += self._scan(number, start[1] if number == start[0] else 0, repair=repair)
@@ -246,18 +212,15 @@ class Journal:
         """The index, if its entries lie end to end within the segments and the last ones match; else nothing."""
         sizes = [path.stat().st_size for path in self._segments()]
         segment = end = 0
-        for fields in _PACKED.iter_unpack(index):
-            _, _, _, _, _, _, number, offset, length, _ = fields
+        for head, number, offset, length, _ in entries_of(index):
             if number == segment + 1:
                 segment, end = number, 0
-            if number != segment or offset != end or number >= len(sizes) or not length:
+            if number != segment or offset != end or number >= len(sizes) or not length or not head.kind:
                 return b""
             end += length
             if end > sizes[number]:
                 return b""
-        tail = index[-_CHECKED_ENTRIES * _PACKED.size :]
-        for fields in _PACKED.iter_unpack(tail):
-            entry = _unpack(fields)
+        for entry in entries_of(index[-_CHECKED_ENTRIES * ENTRY_BYTES :]):
             with self._segment_path(entry.segment).open("rb") as file:
                 file.seek(entry.offset)
                 if crc32(file.read(entry.length)) != entry.checksum:
@@ -271,13 +234,13 @@ class Journal:
         with self._segment_path(number).open("rb") as file:
             file.seek(offset)
             for line in file:
-                head = _head(line)
+                head = head_of(line)
                 if head is None:
                     torn = offset if torn is None else torn
                 elif torn is not None:
                     raise self._corrupt(number, torn)
                 else:
-                    entries.append(_pack(Entry(head, number, offset, len(line), crc32(line))))
+                    entries.append(pack(Entry(head, number, offset, len(line), crc32(line))))
                 offset += len(line)
         if torn is not None and number != len(self._segments()) - 1:
             raise self._corrupt(number, torn)
@@ -295,36 +258,6 @@ class Journal:
             f"{self._segment_path(segment)} is damaged at byte {offset}: the record there is not what was written. "
             "Restore the file from a copy, or cut that line out; the answers in it will be asked for again"
         )
-
-
-def _pack(entry: Entry) -> bytes:
-    head = entry.head
-    return _PACKED.pack(
-        head.key, head.order, head.attempt, head.prompt, head.mark, KINDS.index(head.kind), *entry[1:]
-    )  # fmt: skip
-
-
-def _unpack(fields: tuple[Any, ...]) -> Entry:
-    key, order, attempt, prompt, mark, kind, segment, offset, length, checksum = fields
-    return Entry(Head(KINDS[kind], key, order, attempt, prompt, mark), segment, offset, length, checksum)
-
-
-def _head(line: bytes) -> Head | None:
-    """The head of a line, or None where the line is not a whole record."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record = from_json(line)
-        return Head(
-            KINDS[KINDS.index(record["kind"])],
-            bytes.fromhex(record["key"]),
-            record["order"],
-            record["attempt"],
-            bytes.fromhex(record["prompt"]),
-            record["mark"],
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _take_lock(path: Path) -> int:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from cot_distill.errors import VerifierError
-from cot_distill.journal import Head
+from cot_distill.journal_index import Head
 from cot_distill.ledger import Known, Ledger, verdict_mark
 from cot_distill.outcome import Outcome, crashed
 from cot_distill.protocols import Verifier

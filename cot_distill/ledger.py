@@ -17,7 +17,8 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
-from cot_distill.journal import Entry, Head, Journal
+from cot_distill.journal import Journal
+from cot_distill.journal_index import Entry, Head
 from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
 
 __all__ = ["Known", "Ledger", "Record", "Sessions", "Slot", "Spent", "address", "verdict_mark"]

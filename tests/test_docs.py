@@ -2,7 +2,7 @@
 
 What a block needs is in its page, but for two things that are put in place here: a small ``tasks.jsonl`` in the
 directory that the page runs in, and the network. Requests to any provider, and to the usual ports of servers of one's
-own, go to a FaultServer on this machine that solves the tasks of the demo; all else that is not this machine is refused.
+own, go to a FaultServer on this machine that solves the tasks of the demo. Any other machine is refused.
 
 Comments of HTML, which a reader does not see, say what the block after them is: ``<!-- prints -->`` (what the block
 before it printed, with ``...`` for anything) or ``<!-- not run: reason -->``.
@@ -116,9 +116,8 @@ def place(provider: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def run_python(block: Block, page: Path, namespace: dict[str, Any]) -> str:
     """Run a block; return what it printed. Its lines keep their numbers, so that a traceback points into the page."""
-    code = compile(
-        "\n" * (block.line - 1) + block.text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
-    )
+    source = "\n" * (block.line - 1) + block.text
+    code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         waiting = eval(code, namespace)
         if inspect.iscoroutine(waiting):
@@ -155,7 +154,8 @@ def test_every_fence_and_every_mark_is_read(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     found = blocks(page)
     assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(found)
-    assert len(re.findall(r"^<!-- (?:prints|not run)", text, re.MULTILINE)) == sum(bool(block.mark) for block in found)
+    marks = re.findall(r"^<!-- (?:prints|not run)", text, re.MULTILINE)
+    assert len(marks) == len([block for block in found if block.mark])
 
 
 _TOOLS = {"head", "cut", "jq", "sort", "uniq"}
@@ -202,7 +202,7 @@ def test_the_table_of_teachers_holds_the_presets() -> None:
 
 
 def test_the_table_of_efforts_holds_what_is_sent() -> None:
-    table = {spec.strip("`:"): (effort, budget) for spec, effort, budget in rows("teachers.md", "## How hard it thinks")}
+    table = {spec.strip("`:"): cells for spec, *cells in rows("teachers.md", "## How hard it thinks")}
     for name, preset in PRESETS.items():
         effort, budget = table.get(name, table["all others"])
         for cell, fields in ((effort, preset.thinking("high", None)), (budget, preset.thinking(None, 8000))):
@@ -221,8 +221,8 @@ def test_what_is_always_sent_is_in_the_notes() -> None:
 
 
 def test_the_table_of_faults_holds_the_faults() -> None:
-    listed = {name.strip("`"): seen.replace("`<think>`", "<think>") for name, seen in rows("testing.md", "server.log")}
-    assert listed == dict(FAULTS)
+    listed = {name.strip("`"): seen for name, seen in rows("testing.md", "server.log")}
+    assert listed == {name: seen.replace("<think>", "`<think>`") for name, seen in FAULTS.items()}
 
 
 def test_the_table_of_failures_holds_the_kinds() -> None:
@@ -232,6 +232,38 @@ def test_the_table_of_failures_holds_the_kinds() -> None:
     assert {kind for kind, stage in listed.items() if "request" in stage} == requests
     assert {kind for kind, stage in listed.items() if "parse" in stage} == parsing
     assert listed.keys() == requests | parsing | {"verifier_error"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("length", "truncated"),
+        ("no_reasoning", "no_reasoning"),
+        ("no_answer", "no_answer"),
+        ("refused", "refused"),
+        ("400", "too_long"),
+        ("hang", "timeout"),
+        ("reset", "http"),
+        ("html", "malformed"),
+    ],
+)
+def test_the_next_session_asks_what_the_table_says(fault: str, kind: str, tmp_path: Path) -> None:
+    says = {listed.strip("`"): cell for listed, *_, cell in rows("errors.md", "## Kinds of failure")}[kind]
+
+    def odd_one(request: Any) -> str | None:
+        return fault if b"odd" in request.body else None
+
+    with FaultServer(faults=odd_one) as server:
+        teacher = cot_distill.open_teacher("vllm:any", base_url=server.base_url, timeout=0.5)
+        distiller = cot_distill.Distiller(teacher, concurrency=1, retries=0)
+        run = distiller.run(["even?", "odd?"], tmp_path / "run", progress=False)
+        assert run.report().failures == {kind: 1}
+        before = server.requests
+        distiller.run(["even?", "odd?"], tmp_path / "run", progress=False)
+        assert server.requests - before == (says == "asks again")
+        run.reask(kind)
+        distiller.run(["even?", "odd?"], tmp_path / "run", progress=False)
+        assert server.requests - before == (says == "asks again") + 1
 
 
 def test_the_table_of_endings_names_errors() -> None:

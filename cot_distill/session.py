@@ -1,0 +1,188 @@
+"""One session of a run directory: from the first task to the last record.
+
+It puts the source, the recipe, the ledger, the engine and the progress bar together. A run is as many sessions as it
+takes; each goes on where the one before was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Sized
+from contextlib import aclosing, contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from cot_distill import templates
+from cot_distill.engine import Engine, Settings, entered
+from cot_distill.errors import RunError, SourceError, TraceError
+from cot_distill.judging import verifier_name
+from cot_distill.ledger import Known, Ledger
+from cot_distill.limits import Budget, Hold, Pacer, Purse
+from cot_distill.outcome import Outcome
+from cot_distill.progress import Progress, show_progress
+from cot_distill.recipe import Recipe, TemplateMark
+from cot_distill.sources import open_tasks
+from cot_distill.trace import parse_trace
+from cot_distill.types import Task
+from cot_distill.workers import drive
+
+__all__ = ["Session"]
+
+_SYNC_SECONDS = 1.0
+_LOOKED_AT = 20
+
+_Located = AsyncGenerator[tuple[int, Task], None]
+
+
+class Session:
+    """Asks what is missing in one run directory.
+
+    Args:
+        settings: How to ask and judge.
+        hold: The pause that a server can impose.
+        pacer: Rate limit.
+        budget: What all sessions of the run may use.
+        path: The run directory.
+    """
+
+    def __init__(
+        self, settings: Settings, *, hold: Hold, pacer: Pacer | None, budget: Budget | None, path: Path
+    ) -> None:
+        self._settings = settings
+        self._hold = hold
+        self._pacer = pacer
+        self._budget = budget
+        self._path = path
+
+    async def run(self, tasks: Any, *, progress: bool | None) -> None:
+        """Ask until nothing is left to ask. Raises as :meth:`cot_distill.Distiller.arun` says."""
+        settings = self._settings
+        async with aclosing(open_tasks(tasks)) as located:
+            first = await anext(located, None)
+            if first is None:
+                raise SourceError(f"no tasks in {_describe(tasks)}")
+            with Ledger(self._path, writable=True) as ledger:
+                self._check_recipe(first[1])
+                known = ledger.known()
+                engine = self._engine(ledger, known)
+                shown = Progress(_total(tasks, settings.attempts), _finished(known))
+                with show_progress(shown, progress), _booked(ledger, engine, tasks):
+                    async with entered(settings.teacher):
+                        await _drive(engine, _chain(first[1], located), shown, ledger)
+                    engine.finish()
+
+    def _check_recipe(self, first: Task) -> None:
+        """Compare with ``run.json``, then write what this session adds to it."""
+        settings = self._settings
+        template = settings.template
+        old = Recipe.load(self._path)
+        probe = first if old is None else old.template.probe
+        new = Recipe(
+            created=datetime.now(UTC).isoformat(timespec="seconds") if old is None else old.created,
+            teacher=settings.teacher.name,
+            template=TemplateMark(
+                name=str(getattr(template, "__name__", None) or type(template).__name__),
+                digest=templates.digest(template, probe),
+                probe=probe,
+            ),
+            sampling=settings.sampling,
+            attempts=settings.attempts,
+            verifiers=tuple(verifier_name(verifier) for verifier in settings.verifiers),
+            tags=settings.tags,
+            prefilled=settings.prefilled,
+        )
+        if old is not None:
+            old.require_same(new, self._path)
+        if new != old:
+            new.save(self._path)
+
+    def _engine(self, ledger: Ledger, known: dict[bytes, Known]) -> Engine:
+        tokens = self._budget.tokens if self._budget is not None else None
+        return Engine(
+            self._settings,
+            hold=self._hold,
+            ledger=ledger,
+            known=known,
+            pacer=self._pacer,
+            purse=None if tokens is None else Purse(tokens, ledger.tokens()),
+            proven=self._has_reasoning(ledger, known),
+        )
+
+    def _has_reasoning(self, ledger: Ledger, known: dict[bytes, Known]) -> bool:
+        """Whether one of the first answers that are there already carries a trace."""
+        settings = self._settings
+        answered = (one.number for one in known.values() if one.kind == "completion")
+        for number in islice(answered, _LOOKED_AT):
+            completion = ledger.record(ledger.journal.entry(number), None).completion
+            with suppress(TraceError):
+                if completion is not None:
+                    parse_trace(completion, tags=settings.tags, prefilled=settings.prefilled)
+                    return True
+        return False
+
+
+async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledger) -> None:
+    """Run the workers, and sync the journal about once a second beside them."""
+
+    async def emit(outcome: Outcome) -> None:
+        shown.count(outcome)
+
+    async def sync() -> None:
+        try:
+            while True:
+                await anyio.sleep(_SYNC_SECONDS)
+                await anyio.to_thread.run_sync(ledger.journal.sync)
+        except RunError as error:
+            engine.end(error)
+
+    failed: list[Exception] = []
+    async with aclosing(tasks), aclosing(engine.jobs(tasks)) as jobs, anyio.create_task_group() as group:
+        group.start_soon(sync)
+        try:
+            await drive(jobs, lambda job: engine.work(job, emit), engine.workers)
+        except Exception as error:  # raised below, so that no group wraps it
+            failed.append(error)
+        group.cancel_scope.cancel()
+    if failed:
+        raise failed[0]
+
+
+async def _chain(first: Task, rest: _Located) -> _Located:
+    """The task that was pulled to check the recipe, then the others, numbered from 0."""
+    yield 0, first
+    order = 0
+    async for _, task in rest:
+        order += 1
+        yield order, task
+
+
+@contextmanager
+def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
+    """Book when a session starts and ends."""
+    ledger.note("started", workers=engine.workers)
+    try:
+        yield
+    finally:
+        with suppress(RunError):  # on a full disk the reason has been raised already
+            ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
+
+
+def _finished(known: dict[bytes, Known]) -> int:
+    return sum(one.kind in ("completion", "refusal") for one in known.values())
+
+
+def _total(tasks: object, attempts: int) -> int | None:
+    if isinstance(tasks, str) or not isinstance(tasks, Sized):
+        return None
+    return len(tasks) * attempts
+
+
+def _describe(tasks: object) -> str:
+    if isinstance(tasks, (str, PathLike)):
+        return str(tasks)
+    return getattr(tasks, "name", None) or f"the {type(tasks).__name__} that was given"
