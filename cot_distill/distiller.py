@@ -55,7 +55,7 @@ class Distiller:
         ConfigError: A setting is out of range, the teacher unknown, or its key missing.
 
     Example:
-        >>> run = Distiller("demo").run(["What is 2 + 3 + 4?"], tmp_path / "run", progress=False)
+        >>> run = Distiller("demo").run(["Work out 2 + 3 + 4."], tmp_path / "run", progress=False)
         >>> next(run.samples()).trace.answer.splitlines()[-1]
         'Answer: 9'
     """
@@ -156,7 +156,7 @@ class Distiller:
         """Ask tasks and keep every answer in the directory ``path``.
 
         Same path, same command: what an earlier session finished is not asked again. See ``docs/runs.md`` for what
-        may change in between.
+        may change in between. Whatever is raised, the answers that came are kept.
 
         Args:
             tasks: Tasks, dicts or strings in any iterable, async iterable or ``datasets`` object; or the path of a
@@ -173,8 +173,6 @@ class Distiller:
             SourceError: The input cannot be read, or there is none.
             RunError: The directory is in use, of another recipe, damaged, or the disk is full.
             VerifierError: The verifiers crash on everything.
-
-            Whatever is raised, the answers that came are kept, and the same command goes on from there.
         """
         session = Session(
             self._settings, hold=self._hold, pacer=self._pacer, budget=self._budget, path=Path(path)

@@ -28,7 +28,7 @@ from cot_distill.errors import (
     UnavailableError,
 )
 from cot_distill.judging import Judge
-from cot_distill.ledger import Known, Ledger, Slot, address
+from cot_distill.ledger import Known, Ledger, Place, Slot, address
 from cot_distill.limits import BudgetReachedError, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome, read, unanswered
 from cot_distill.protocols import Teacher, Template, Verifier
@@ -122,6 +122,8 @@ class Engine:
             for attempt in range(settings.attempts):
                 slot = Slot.make(task, attempt, order, messages)
                 known = self._known.get(address(slot))
+                if known is not None and known.content != slot.content:
+                    known = self._correct(slot, known)
                 if known is None or known.is_due(slot, settings.sampling) or self._judge.is_due(known):
                     due.append(slot)
                 elif known.verdict & 1:
@@ -133,6 +135,10 @@ class Engine:
                 yield Job(tuple(due), passed)
             if self.ending is not None:
                 return
+
+    def is_finished(self, known: Known) -> bool:
+        """Whether an attempt of an earlier session needs nothing more, as long as its task has not changed."""
+        return not known.is_open(self._settings.sampling) and not self._judge.is_due(known)
 
     async def work(self, job: Job, emit: Callable[[Outcome], Awaitable[None]]) -> None:
         """Work a job off, one attempt after the other, until enough traces have passed."""
@@ -159,7 +165,7 @@ class Engine:
         """
         known = self._known.get(address(slot))
         if known is not None and self._ledger is not None and not known.is_due(slot, self._settings.sampling):
-            record = self._ledger.record(self._ledger.journal.entry(known.number), None)
+            record = self._ledger.record(Place(self._ledger.journal.entry(known.number)))
             assert record.completion is not None  # noqa: S101 - only completions are left unjudged
             return await self._settle(slot, record.completion, record.tries, fresh=False)
         tries = Tries()
@@ -198,6 +204,15 @@ class Engine:
         all_bare = self._bare and not self._proven and len(self._bare) == self._answers
         if all_bare and self._settings.require_reasoning:
             self._no_reasoning()
+
+    def _correct(self, slot: Slot, known: Known) -> Known:
+        """Take over a task whose reference answer, tests or metadata were changed since it was answered."""
+        if self._ledger is None or known.is_due(slot, self._settings.sampling):
+            return known  # it is asked again, and booked with the new task then
+        self._ledger.correct(slot)
+        corrected = known._replace(content=slot.content, verdict=0)
+        self._known[address(slot)] = corrected
+        return corrected
 
     async def _request(self, tries: Tries, slot: Slot) -> Completion:
         settings = self._settings
@@ -247,7 +262,7 @@ class Engine:
             self._hold.extend(error.retry_after)
         if isinstance(error, UnavailableError) and not self._answers and not self._warned:
             self._warned = True  # the first sign of trouble shows at once, not after all retries
-            log.warning("%s; asking again", error)
+            log.warning("%s%s", error, "; asking again" if self._settings.retries else "")
 
     def _not_answered(self, slot: Slot, error: TeacherError, tries: Tries) -> Failure | None:
         """Book an attempt that got no answer; raise where going on is pointless."""

@@ -36,7 +36,7 @@ from zlib import crc32
 from pydantic_core import from_json, to_json
 
 from cot_distill.errors import RunError
-from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, entries_of, entry_at, head_of, pack
+from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, entries_of, entry_at, fields_of, head_of, pack
 
 __all__ = ["Entry", "Head", "Journal"]
 
@@ -91,8 +91,7 @@ class Journal:
         Raises:
             RunError: The disk is full, and so is the reserve.
         """
-        fields = head._asdict() | {"key": head.key.hex(), "prompt": head.prompt.hex()}
-        line = to_json({**fields, **body}) + b"\n"
+        line = to_json({**fields_of(head), **body}) + b"\n"
         if self._end and self._end + len(line) > SEGMENT_BYTES:
             self.sync()
             self._segment += 1

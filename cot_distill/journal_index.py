@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["ENTRY_BYTES", "KINDS", "Entry", "Head", "entries_of", "entry_at", "head_of", "pack"]
+__all__ = ["ENTRY_BYTES", "KINDS", "Entry", "Head", "entries_of", "entry_at", "fields_of", "head_of", "pack"]
 
-KINDS = ("completion", "cut", "failure", "refusal", "verdict", "reopened", "started", "ended")
+KINDS = ("completion", "cut", "failure", "refusal", "verdict", "task", "reopened", "started", "ended")
 """The kinds of record, in the order of their numbers in the index. Append only."""
 
-_PACKED = struct.Struct("<16sQI8sIB3xIQII")
+_PACKED = struct.Struct("<16sQI8s8sIB3xIQII")
 
 ENTRY_BYTES = _PACKED.size
 
@@ -33,6 +33,8 @@ class Head(NamedTuple):
     attempt: int = 0
     prompt: bytes = bytes(8)
     """8 bytes: digest of what was asked."""
+    content: bytes = bytes(8)
+    """8 bytes: digest of the whole task, with its reference answer and tests."""
     mark: int = 0
     """A number below 2**32 that goes with the kind."""
 
@@ -52,7 +54,7 @@ def pack(entry: Entry) -> bytes:
     """An entry as :data:`ENTRY_BYTES` bytes."""
     head = entry.head
     kind = KINDS.index(head.kind)
-    return _PACKED.pack(head.key, head.order, head.attempt, head.prompt, head.mark, kind, *entry[1:])
+    return _PACKED.pack(*head[1:], kind, *entry[1:])
 
 
 def entry_at(index: bytes, number: int) -> Entry:
@@ -63,6 +65,11 @@ def entry_at(index: bytes, number: int) -> Entry:
 def entries_of(index: bytes) -> Iterator[Entry]:
     """All entries, in order."""
     return (_entry(*fields) for fields in _PACKED.iter_unpack(index))
+
+
+def fields_of(head: Head) -> dict[str, str | int]:
+    """A head as the first fields of its line."""
+    return head._asdict() | {"key": head.key.hex(), "prompt": head.prompt.hex(), "content": head.content.hex()}
 
 
 def head_of(line: bytes) -> Head | None:
@@ -77,6 +84,7 @@ def head_of(line: bytes) -> Head | None:
             record["order"],
             record["attempt"],
             bytes.fromhex(record["prompt"]),
+            bytes.fromhex(record["content"]),
             record["mark"],
         )
     except (ValueError, KeyError, TypeError):
@@ -88,6 +96,7 @@ def _entry(
     order: int,
     attempt: int,
     prompt: bytes,
+    content: bytes,
     mark: int,
     kind: int,
     segment: int,
@@ -97,4 +106,4 @@ def _entry(
 ) -> Entry:
     # The number of a kind that a newer version wrote is out of range: the index is then rebuilt from the lines.
     name = KINDS[kind] if kind < len(KINDS) else ""
-    return Entry(Head(name, key, order, attempt, prompt, mark), segment, offset, length, checksum)
+    return Entry(Head(name, key, order, attempt, prompt, content, mark), segment, offset, length, checksum)

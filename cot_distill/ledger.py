@@ -21,7 +21,7 @@ from cot_distill.journal import Journal
 from cot_distill.journal_index import Entry, Head
 from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
 
-__all__ = ["Known", "Ledger", "Record", "Sessions", "Slot", "Spent", "address", "verdict_mark"]
+__all__ = ["Known", "Ledger", "Place", "Record", "Sessions", "Slot", "Spent", "address", "verdict_mark"]
 
 _ANSWERS = ("completion", "cut", "failure", "refusal")
 
@@ -39,17 +39,19 @@ class Slot(NamedTuple):
     """16 bytes for the task's id; the ids 1 and "1" differ."""
     prompt: bytes
     """8 bytes that change when the messages do."""
+    content: bytes
+    """8 bytes that change when anything about the task does: its reference answer, say."""
 
     @classmethod
     def make(cls, task: Task, attempt: int, order: int, messages: Sequence[Message]) -> Slot:
-        """Work out the two digests."""
+        """Work out the digests."""
         turns = tuple(messages)
         key = blake2b(to_json(task.id), digest_size=16).digest()
-        return cls(task, attempt, order, turns, key, blake2b(to_json(turns), digest_size=8).digest())
+        return cls(task, attempt, order, turns, key, _digest(turns), _digest(task))
 
     def head(self, kind: str, mark: int = 0) -> Head:
         """The head of a record about this slot."""
-        return Head(kind, self.key, self.order, self.attempt, self.prompt, mark)
+        return Head(kind, self.key, self.order, self.attempt, self.prompt, self.content, mark)
 
 
 class Known(NamedTuple):
@@ -59,20 +61,34 @@ class Known(NamedTuple):
     """Of the record in the journal."""
     kind: str
     prompt: bytes
+    content: bytes
     mark: int
     """For a cut answer: twice the number of tokens at which it was cut, plus 1 if that was our own cap."""
     verdict: int
     """The mark of its verdict, 0 where there is none."""
 
     def is_due(self, slot: Slot, sampling: Sampling) -> bool:
-        """Whether the attempt is to be asked (again): only what is missing, changed, or was cut by a lower cap."""
-        if self.kind in ("failure", "reopened") or self.prompt != slot.prompt:
+        """Whether the attempt is to be asked again: only what is missing, changed, or was cut by a lower cap."""
+        return self.prompt != slot.prompt or self.is_open(sampling)
+
+    def is_open(self, sampling: Sampling) -> bool:
+        """Whether the attempt is to be asked again if its question is still the same."""
+        if self.kind in ("failure", "reopened"):
             return True
         if self.kind != "cut":
             return False
         if sampling.max_tokens is None:
             return self.mark & 1 == 1
         return sampling.max_tokens > self.mark >> 1
+
+
+class Place(NamedTuple):
+    """Where the parts of an attempt are in the journal."""
+
+    answer: Entry
+    task: Entry | None = None
+    """Set where the task was corrected after the answer had come."""
+    verdict: Entry | None = None
 
 
 class Record(NamedTuple):
@@ -154,6 +170,10 @@ class Ledger:
         body = {"at": time.time(), "verdicts": verdicts, "crash": crash}
         self.journal.append(head._replace(kind="verdict", mark=mark), body)
 
+    def correct(self, slot: Slot) -> None:
+        """Book that the task of an answer has changed in what the teacher does not see. Its verdict is void."""
+        self.journal.append(slot.head("task"), {"at": time.time(), "task": slot.task})
+
     def reopen(self, head: Head) -> None:
         """Let the next session ask this attempt again."""
         self.journal.append(head._replace(kind="reopened", mark=0), {"at": time.time()})
@@ -170,21 +190,28 @@ class Ledger:
         for number, (head, *_) in enumerate(self.journal.entries()):
             place = address(head)
             if head.kind in _ANSWERS:
-                known[place] = Known(number, head.kind, head.prompt, head.mark, 0)
+                known[place] = Known(number, head.kind, head.prompt, head.content, head.mark, 0)
+            elif head.kind == "task" and place in known:
+                known[place] = known[place]._replace(content=head.content, verdict=0)
             elif head.kind == "verdict" and place in known:
                 known[place] = known[place]._replace(verdict=head.mark)
             elif head.kind == "reopened" and place in known:
                 known[place] = known[place]._replace(kind="reopened")
         return known
 
-    def latest(self) -> Iterator[tuple[Entry, Entry | None]]:
-        """The latest answer of each attempt with its latest verdict, ordered by task and attempt."""
+    def latest(self) -> Iterator[Place]:
+        """Where the latest of each attempt is, ordered by task and attempt."""
         answers: dict[bytes, int] = {}
+        tasks: dict[bytes, int] = {}
         verdicts: dict[bytes, int] = {}
         for number, (head, *_) in enumerate(self.journal.entries()):
             place = address(head)
             if head.kind in _ANSWERS:
                 answers[place] = number
+                tasks.pop(place, None)
+                verdicts.pop(place, None)
+            elif head.kind == "task":
+                tasks[place] = number
                 verdicts.pop(place, None)
             elif head.kind == "verdict":
                 verdicts[place] = number
@@ -194,13 +221,18 @@ class Ledger:
             return entry(answers[place]).head.order.to_bytes(8, "big") + place
 
         for place in sorted(answers, key=order):
-            verdict = verdicts.get(place)
-            yield entry(answers[place]), None if verdict is None else entry(verdict)
+            task, verdict = tasks.get(place), verdicts.get(place)
+            yield Place(
+                entry(answers[place]),
+                None if task is None else entry(task),
+                None if verdict is None else entry(verdict),
+            )
 
-    def record(self, answer: Entry, verdict: Entry | None) -> Record:
-        """Read an answer and its verdict from disk."""
+    def record(self, place: Place) -> Record:
+        """Read an answer, its task and its verdict from disk."""
+        answer, corrected, verdict = place
         fields = self.journal.read(answer)
-        task = Task.model_validate(fields["task"])
+        task = Task.model_validate(fields["task"] if corrected is None else self.journal.read(corrected)["task"])
         completion = Completion.model_validate(fields["completion"]) if "completion" in fields else None
         failure = Failure.model_validate({**fields["failure"], "task": task}) if "failure" in fields else None
         said = {} if verdict is None else self.journal.read(verdict)
@@ -209,11 +241,11 @@ class Ledger:
 
     def records(self) -> Iterator[Record]:
         """The latest record of each attempt, ordered by task and attempt."""
-        return (self.record(answer, verdict) for answer, verdict in self.latest())
+        return map(self.record, self.latest())
 
     def spent(self) -> Spent:
         """Go through every answer, also those that were replaced."""
-        latest = {address(answer.head): answer for answer, _ in self.latest()}
+        latest = {address(place.answer.head): place.answer for place in self.latest()}
         superseded, retries = [], 0
         for entry in self.journal.entries():
             if entry.head.kind not in _ANSWERS:
@@ -266,6 +298,10 @@ class Ledger:
 def address(head: Head | Slot) -> bytes:
     """20 bytes that name an attempt: the key of its task and its number."""
     return head.key + head.attempt.to_bytes(4, "big")
+
+
+def _digest(value: object) -> bytes:
+    return blake2b(to_json(value), digest_size=8).digest()
 
 
 def verdict_mark(verifiers: Sequence[str], *, passed: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -49,6 +50,8 @@ class Progress:
 
     def line(self) -> str:
         """All of it in one line, for a log file."""
+        if not self.samples and not self.failed:
+            return f"cot_distill: {self.done} attempts from earlier, none new"
         seconds = max(1e-9, time.monotonic() - self._started)
         rate = (self.samples + self.failed) / seconds
         of = f" of {self.total}" if self.total is not None else ""
@@ -80,7 +83,9 @@ def show_progress(progress: Progress, shown: bool | None) -> Iterator[Progress]:
 
 @contextmanager
 def _bar(progress: Progress) -> Iterator[None]:
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a notebook lacks ipywidgets: the bar is then plain text, which will do
+        from tqdm.auto import tqdm
 
     bar = tqdm(total=progress.total, initial=progress.done, unit="", desc="cot_distill", dynamic_ncols=True)
 

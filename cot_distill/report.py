@@ -99,7 +99,7 @@ class Report(BaseModel):
         return f"<table>{cells}</table>"
 
     def _split(self) -> str:
-        if self.reasoning_tokens is None or self.answer_tokens is None:
+        if self.reasoning_tokens is None or self.answer_tokens is None or not self.completion_tokens:
             return ""
         return f" ({self.reasoning_tokens:,} reasoning, {self.answer_tokens:,} answer)"
 

@@ -214,10 +214,10 @@ class Run:
         """
         count = 0
         with Ledger(self.path, writable=True) as ledger:
-            for answer, verdict in ledger.latest():
-                outcome = self._outcome(ledger.record(answer, verdict))
+            for place in ledger.latest():
+                outcome = self._outcome(ledger.record(place))
                 if isinstance(outcome, Failure) and (not kinds or outcome.kind in kinds):
-                    ledger.reopen(answer.head)
+                    ledger.reopen(place.answer.head)
                     count += 1
         return count
 
@@ -268,13 +268,13 @@ class Run:
     async def _judge(self, verifiers: tuple[Verifier, ...]) -> None:
         with Ledger(self.path, writable=True) as ledger:
             judge = Judge(verifiers, ledger)
-            for answer, _ in ledger.latest():
-                record = ledger.record(answer, None)
+            for place in ledger.latest():
+                record = ledger.record(place)
                 if record.completion is None:
                     continue
                 outcome = self._read(record, record.completion)
                 if isinstance(outcome, Sample):
-                    await judge(answer.head, outcome)
+                    await judge(place.answer.head, outcome)
             names = tuple(verifier_name(verifier) for verifier in verifiers)
             self.recipe = self.recipe.model_copy(update={"verifiers": names})
             self.recipe.save(self.path)

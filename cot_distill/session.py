@@ -21,7 +21,7 @@ from cot_distill import templates
 from cot_distill.engine import Engine, Settings, entered
 from cot_distill.errors import RunError, SourceError, TraceError
 from cot_distill.judging import verifier_name
-from cot_distill.ledger import Known, Ledger
+from cot_distill.ledger import Known, Ledger, Place
 from cot_distill.limits import Budget, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome
 from cot_distill.progress import Progress, show_progress
@@ -70,7 +70,7 @@ class Session:
                 self._check_recipe(first[1])
                 known = ledger.known()
                 engine = self._engine(ledger, known)
-                shown = Progress(_total(tasks, settings.attempts), _finished(known))
+                shown = Progress(_total(tasks, settings.attempts), sum(map(engine.is_finished, known.values())))
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(settings.teacher):
                         await _drive(engine, _chain(first[1], located), shown, ledger)
@@ -118,7 +118,7 @@ class Session:
         settings = self._settings
         answered = (one.number for one in known.values() if one.kind == "completion")
         for number in islice(answered, _LOOKED_AT):
-            completion = ledger.record(ledger.journal.entry(number), None).completion
+            completion = ledger.record(Place(ledger.journal.entry(number))).completion
             with suppress(TraceError):
                 if completion is not None:
                     parse_trace(completion, tags=settings.tags, prefilled=settings.prefilled)
@@ -170,10 +170,6 @@ def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
     finally:
         with suppress(RunError):  # on a full disk the reason has been raised already
             ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
-
-
-def _finished(known: dict[bytes, Known]) -> int:
-    return sum(one.kind in ("completion", "refusal") for one in known.values())
 
 
 def _total(tasks: object, attempts: int) -> int | None:

@@ -73,7 +73,8 @@ class Task(_Value):
     """
 
     id: int | str = ""
-    """Identity within a run. Default: a hash of the content (all fields but ``metadata``)."""
+    """Identity within a run. Default: a hash of what is asked; not of ``answer`` and ``tests``, so that correcting
+    them does not pay for the task again."""
     instruction: str = ""
     system: str | None = None
     messages: tuple[Message, ...] = ()
@@ -98,7 +99,7 @@ class Task(_Value):
         if not self.instruction.strip():
             raise ValueError("`instruction` is empty")
         if self.id == "":
-            content = [self.instruction, self.system, self.messages, self.answer, self.tests]
+            content = [self.instruction, self.system, self.messages]
             self.__dict__["id"] = blake2b(to_json(content), digest_size=12).hexdigest()
         return self
 

@@ -198,6 +198,29 @@ async def test_a_task_whose_text_changed_is_asked_again_and_only_that(tmp_path: 
     assert (report.asked, report.samples, report.asked_again) == (5, 5, 1)
 
 
+@pytest.mark.anyio
+async def test_a_corrected_reference_answer_is_judged_by_without_asking_again(tmp_path: Path) -> None:
+    def right(task: Task, trace: Trace) -> Verdict:
+        return Verdict(by="right", passed=trace.answer == task.answer)
+
+    teacher = ScriptedTeacher(lambda _: ("r", "42"))
+    path = tmp_path / "run"
+    for numbered in ({"id": 1}, {}):
+        for gold, passed in (("41", False), ("42", True)):
+            task = Task(instruction=f"question {numbered}", answer=gold, metadata={"gold": gold}, **numbered)
+            run = await Distiller(teacher, verifiers=[right], attempts=2).arun([task], path, progress=False)
+            found = [sample for sample in run.samples() if sample.task.instruction == task.instruction]
+            assert [sample.passed for sample in found] == [passed] * 2
+            assert [sample.task for sample in found] == [task] * 2
+    assert len(teacher.calls) == 4
+    # Without a verifier the correction arrives all the same; the old verdict is void.
+    task = Task(id=1, instruction="question {'id': 1}", answer="43")
+    run = await Distiller(teacher, attempts=2).arun([task], path, progress=False)
+    assert [(s.task.answer, s.passed) for s in run.samples() if s.task.id == 1] == [("43", None)] * 2
+    assert [s.passed for s in run.judge(right).samples() if s.task.id == 1] == [False] * 2
+    assert len(teacher.calls) == 4
+
+
 def cut_below(room: int) -> ScriptedTeacher:
     """A teacher that is cut on odd questions unless it has room."""
 

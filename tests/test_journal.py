@@ -20,7 +20,7 @@ from cot_distill.journal import Head, Journal
 
 
 def head(number: int, kind: str = "completion") -> Head:
-    return Head(kind, number.to_bytes(16, "big"), number, 0, bytes(8), 7)
+    return Head(kind, number.to_bytes(16, "big"), number, mark=7)
 
 
 def write(path: Path, numbers: range, text: str = "x" * 50) -> None:
@@ -69,13 +69,13 @@ def test_the_index_is_only_a_cache(tmp_path: Path, damage: str) -> None:
     if damage == "missing":
         index.unlink()
     elif damage == "cut":
-        index.write_bytes(whole[:-70])
+        index.write_bytes(whole[:-80])
     elif damage == "garbage":
         index.write_bytes(os.urandom(len(whole)))
     elif damage == "zeros":
         index.write_bytes(bytes(len(whole)))
     else:
-        index.write_bytes(whole + whole[-64:])
+        index.write_bytes(whole + whole[-72:])
     assert read(tmp_path) == list(range(20))
     assert read(tmp_path, writable=True) == list(range(20))
     assert index.read_bytes() == whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -32,6 +33,7 @@ def open_teacher(
     *,
     base_url: str | None = None,
     api_key: str | SecretStr | None = None,
+    preset: Preset | None = None,
     name: str | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float = 1800.0,
@@ -43,6 +45,7 @@ def open_teacher(
             :data:`PRESETS`.
         base_url: Another address than the provider's own, up to where ``/chat/completions`` follows.
         api_key: Default: the provider's usual environment variable.
+        preset: The ways of a provider that is not in the table; its name goes before the colon of the spec.
         name: Identity in the recipe of a run. Default: the spec, with the host where ``base_url`` is not a usual one.
         headers: Sent with every request.
         timeout: Seconds that one answer may take in all, thinking included.
@@ -59,13 +62,19 @@ def open_teacher(
     if spec == "demo":
         return DemoTeacher()
     provider, _, model = spec.partition(":")
-    if provider not in PRESETS:
-        raise ConfigError(f"{spec!r}: there is no provider {provider!r}. Known: {', '.join(sorted(PRESETS))}, demo")
+    known = PRESETS if preset is None else {preset.name: preset}
+    if provider not in known:
+        form = "" if model else "write provider:model; "
+        raise ConfigError(
+            f"{spec!r}: {form}there is no provider {provider!r}. Known: {', '.join(sorted(known))}, demo"
+        )
     if not model:
         raise ConfigError(f"{spec!r} names no model: write {provider}:MODEL, with the model as the endpoint names it")
-    preset = PRESETS[provider]
+    preset = known[provider]
     address = base_url or preset.base_url
-    elsewhere = base_url is not None and base_url.rstrip("/") != preset.base_url.rstrip("/")
+    elsewhere = address.rstrip("/") != preset.base_url.rstrip("/")
+    if elsewhere and provider == "openai":
+        preset = _compatible(preset)
     key = _key(preset, api_key)
     if key is None and preset.needs_key and not _is_local(address):
         raise ConfigError(f"no key for {provider}: set {' or '.join(preset.key_env)}, or pass api_key=…. {_WAYS}")
@@ -80,6 +89,12 @@ def open_teacher(
         headers=headers or {},
         timeout=timeout,
     )
+
+
+def _compatible(openai: Preset) -> Preset:
+    """At another address only the format is OpenAI's: what its own models insist on, others may not understand."""
+    plain = Preset(name=openai.name, base_url=openai.base_url)
+    return replace(openai, max_tokens_field=plain.max_tokens_field, hides_reasoning=plain.hides_reasoning)
 
 
 def _key(preset: Preset, given: str | SecretStr | None) -> SecretStr | None:

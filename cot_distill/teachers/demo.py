@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from cot_distill.demo_problems import solve
+from cot_distill.errors import RequestError
 from cot_distill.loopback import LoopbackServer, Reply, Request
 from cot_distill.teachers.endpoint import Endpoint
 from cot_distill.teachers.presets import Preset
@@ -106,6 +107,11 @@ class DemoTeacher:
             RequestError: The question is none of ``demo_tasks``.
             RateLimitError: Now and then, on purpose.
         """
+        if solve(messages[-1].content) is None:
+            raise RequestError(
+                "the demo teacher is a program: it solves only the tasks of cot_distill.sources.demo_tasks()",
+                provider=self.name,
+            )
         if self._users:
             assert self._endpoint is not None  # noqa: S101 - there are users
             return await self._endpoint.complete(messages, sampling)
@@ -126,9 +132,7 @@ class DemoTeacher:
             error = {"message": "the demo teacher wants a moment", "type": "rate_limit", "code": "slow_down"}
             return Reply.json({"error": error}, status=429, headers={"retry-after-ms": "300"})
         solution = solve(question, mistake=wrong)
-        if solution is None:
-            message = "the demo teacher is a program and solves only the tasks of cot_distill.sources.demo_tasks()"
-            return Reply.json({"error": {"message": message, "type": "invalid_request_error"}}, status=400)
+        assert solution is not None  # noqa: S101 - `complete` asks nothing else
         reasoning, answer = solution
         tokens = _tokens(reasoning)
         limit = body.get("max_tokens")

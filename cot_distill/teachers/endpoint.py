@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
 from cot_distill.errors import TeacherError
-from cot_distill.teachers import chat, faults
+from cot_distill.teachers import chat, error_bodies, faults
 from cot_distill.teachers.presets import Preset
 from cot_distill.transport import Reply, Transport
 from cot_distill.types import Completion, Message, Sampling
@@ -18,6 +18,7 @@ from cot_distill.types import Completion, Message, Sampling
 __all__ = ["Endpoint"]
 
 _PATH = "/chat/completions"
+_SECRET_LENGTH = 8  # what is shorter is a placeholder, and a part of other words
 
 
 class Endpoint:
@@ -100,16 +101,18 @@ class Endpoint:
         except ValueError as error:
             raise self._error(reply) from error
         completion = chat.decode(payload, preset=self._preset)
+        request_id = error_bodies.request_id(reply.headers, payload)
         return completion.model_copy(
             update={
                 "latency": reply.seconds,
                 "raw": reply.body.decode("utf-8", "replace"),
-                "request_id": reply.headers.get("x-request-id") or completion.request_id,
+                "request_id": request_id,
             }
         )
 
     def _error(self, reply: Reply) -> TeacherError:
         body = reply.body
-        if self._key is not None:  # some servers echo the key that they refuse
-            body = body.replace(self._key.get_secret_value().encode(), b"[key]")
+        key = b"" if self._key is None else self._key.get_secret_value().encode()
+        if len(key) >= _SECRET_LENGTH:  # some servers echo the key that they refuse
+            body = body.replace(key, b"[key]")
         return faults.teacher_error(reply.status, reply.headers, body, provider=self._preset.name)
