@@ -20,7 +20,6 @@ import anyio
 
 from cot_distill.errors import (
     QuotaError,
-    RateLimitError,
     RequestError,
     RunError,
     TeacherError,
@@ -258,7 +257,7 @@ class Engine:
         return prompt / 4 + self._mean_tokens, prompt + (self._settings.sampling.max_tokens or 0)
 
     def _note_trouble(self, error: TeacherError) -> None:
-        if isinstance(error, RateLimitError) and error.retry_after:
+        if error.transient and error.retry_after:
             self._hold.extend(error.retry_after)
         if isinstance(error, UnavailableError) and not self._answers and not self._warned:
             self._warned = True  # the first sign of trouble shows at once, not after all retries
