@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cot_distill.errors import DistillError
+from cot_distill._version import __version__
+from cot_distill.errors import ConfigError, DistillError
 from cot_distill.run import Run
 
 __all__ = ["main"]
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         description="From tasks to a dataset of reasoning traces. Without options: 100 made-up tasks and the demo "
         "teacher, which needs no key and no network.",
     )
+    parser.add_argument("--version", action="version", version=f"cot_distill {__version__}")
     parser.add_argument("--tasks", default="100", help="a file of tasks, or how many made-up ones (default: 100)")
     parser.add_argument("--out", default="demo", help="directory for the run and the datasets (default: demo)")
     parser.add_argument("--teacher", default="demo", help="a provider such as deepseek or vllm (default: demo)")
@@ -61,7 +63,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _code(options: argparse.Namespace) -> str:
-    """The Python that does the job."""
+    """The Python that does the job.
+
+    Raises:
+        ConfigError: The demo teacher with tasks or a model of the user's own.
+    """
+    if options.teacher == "demo" and (options.model or options.base_url or not options.tasks.isdecimal()):
+        raise ConfigError(
+            "the demo teacher solves only tasks that it makes itself: give their number with --tasks, or name a "
+            "--teacher and --model for tasks of your own"
+        )
     spec = f"{options.teacher}:{options.model}" if options.model else options.teacher
     teacher = repr(spec) if not options.base_url else f"open_teacher({spec!r}, base_url={options.base_url!r})"
     made_up = options.tasks.isdecimal()

@@ -7,21 +7,22 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
 
 from cot_distill import templates
 from cot_distill.blocking import run_blocking
-from cot_distill.engine import Engine, Settings, entered
-from cot_distill.errors import ConfigError, RunError
+from cot_distill.engine import Engine, Settings
+from cot_distill.entering import entered
+from cot_distill.errors import ConfigError
 from cot_distill.ledger import Slot
-from cot_distill.limits import Budget, Hold, Pacer, RateLimit
+from cot_distill.limits import Budget, Hold, Pacer, Purse, RateLimit
 from cot_distill.outcome import Outcome
-from cot_distill.protocols import Tasks, Teacher, Template, Verifier
+from cot_distill.protocols import Teacher, Template, Verifier
 from cot_distill.run import Run
 from cot_distill.session import Session
-from cot_distill.sources import open_tasks
+from cot_distill.sources import TaskInput, open_tasks
 from cot_distill.teachers import open_teacher
 from cot_distill.trace import Prefilled
 from cot_distill.types import Sampling, Task, ThinkTags
@@ -46,7 +47,8 @@ class Distiller:
         concurrency: Requests in flight at most. ``"auto"`` is 64 in this version.
         retries: How often one attempt is asked again after a transient error. Being rate limited does not count.
         rate_limit: Caps of the account, in requests and tokens a minute.
-        budget: What the run may use in all its sessions.
+        budget: What a run may use in all its sessions; also what all calls of :meth:`attempt` and :meth:`stream` may
+            use together.
         require_reasoning: Stop at once if the first three answers carry no reasoning.
         tags: The tags around reasoning that a server leaves inline; see :data:`cot_distill.trace.KNOWN_TAGS`.
         prefilled: Whether the chat template opens that tag, so that answers start inside the reasoning.
@@ -81,15 +83,13 @@ class Distiller:
             raise ConfigError(f"attempts={attempts}: must be 1 or more")
         if retries < 0:
             raise ConfigError(f"retries={retries}: must be 0 or more")
-        if concurrency != "auto" and concurrency < 1:
-            raise ConfigError(f"concurrency={concurrency}: must be 1 or more, or 'auto'")
         if until_passed is not None and not 1 <= until_passed <= attempts:
             raise ConfigError(f"until_passed={until_passed}: must be between 1 and attempts={attempts}")
         if until_passed is not None and not verifiers:
             raise ConfigError("until_passed needs verifiers: without one no attempt can pass")
-        _check_budget(budget, sampling)
+        _check(template, verifiers, sampling, concurrency, rate_limit, budget)
         self._settings = Settings(
-            teacher=teacher if teacher is not None and not isinstance(teacher, str) else open_teacher(teacher),
+            teacher=_teacher(teacher),
             template=template,
             verifiers=tuple(verifiers),
             sampling=sampling,
@@ -102,6 +102,7 @@ class Distiller:
             prefilled=prefilled,
         )
         self._budget = budget
+        self._purse = None if budget is None or budget.tokens is None else Purse(budget.tokens)
         self._hold = Hold()
         self._pacer = None if rate_limit is None else Pacer(rate_limit)
 
@@ -130,11 +131,11 @@ class Distiller:
         async with entered(self.teacher):
             outcome = await engine.attempt(self._slot(task, attempt))
         if outcome is None:
-            engine.finish()
-            raise RunError("the attempt was not made")
+            engine.finish()  # raises the reason
+        assert outcome is not None  # noqa: S101 - an attempt that is not made has a reason
         return outcome
 
-    def stream(self, tasks: Tasks) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+    def stream(self, tasks: TaskInput) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
         """Ask tasks and yield outcomes as they come, in no particular order. Nothing is written anywhere.
 
         The source may be endless. It is pulled only as fast as outcomes are taken, and leaving the block, also by
@@ -152,7 +153,7 @@ class Distiller:
         """
         return self._stream(tasks)
 
-    async def arun(self, tasks: Tasks | Any, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
+    async def arun(self, tasks: TaskInput, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
         """Ask tasks and keep every answer in the directory ``path``.
 
         Same path, same command: what an earlier session finished is not asked again. See ``docs/runs.md`` for what
@@ -180,7 +181,7 @@ class Distiller:
         await session.run(tasks, progress=progress)
         return Run.open(path)
 
-    def run(self, tasks: Tasks | Any, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
+    def run(self, tasks: TaskInput, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
         """Blocking twin of :meth:`arun`: works in a script and in a notebook cell.
 
         Ctrl-C returns at once; the journal is whole and the same call goes on from there.
@@ -188,13 +189,13 @@ class Distiller:
         return run_blocking(partial(self.arun, tasks, path, progress=progress))
 
     def _engine(self) -> Engine:
-        return Engine(self._settings, hold=self._hold, pacer=self._pacer)
+        return Engine(self._settings, hold=self._hold, pacer=self._pacer, purse=self._purse)
 
     def _slot(self, task: Task, attempt: int) -> Slot:
         return Slot.make(task, attempt, 0, self._settings.template(task))
 
     @asynccontextmanager
-    async def _stream(self, tasks: Tasks) -> AsyncGenerator[AsyncIterator[Outcome], None]:
+    async def _stream(self, tasks: TaskInput) -> AsyncGenerator[AsyncIterator[Outcome], None]:
         engine = self._engine()
         send, receive = anyio.create_memory_object_stream[Outcome](0)
         failed: list[Exception] = []
@@ -230,9 +231,37 @@ class Distiller:
             raise body[0]
 
 
-def _check_budget(budget: Budget | None, sampling: Sampling) -> None:
+def _teacher(given: object) -> Teacher:
+    if given is None or isinstance(given, str):
+        return open_teacher(given)
+    if not isinstance(given, Teacher):
+        raise ConfigError(f"teacher={given!r} is no Teacher: it needs a `name` and an async `complete`")
+    return given
+
+
+def _check(
+    template: object,
+    verifiers: object,
+    sampling: object,
+    concurrency: object,
+    rate_limit: object,
+    budget: Budget | None,
+) -> None:
+    """Name what was given in the wrong form, before anything is asked."""
+    if not callable(template):
+        raise ConfigError(f"template={template!r} is no function: for a text use templates.from_string(…)")
+    if not isinstance(verifiers, Sequence) or not all(map(callable, verifiers)):
+        raise ConfigError(f"verifiers={verifiers!r}: give a list of verifiers, such as [verifiers.exact()]")
+    if not isinstance(sampling, Sampling):
+        raise ConfigError(f"sampling={sampling!r}: give Sampling(…)")
+    if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1):
+        raise ConfigError(f"concurrency={concurrency!r}: must be 1 or more, or 'auto'")
+    if not isinstance(rate_limit, RateLimit | None):
+        raise ConfigError(f"rate_limit={rate_limit!r}: give RateLimit(requests_per_minute=…, tokens_per_minute=…)")
     if budget is None:
         return
+    if not isinstance(budget, Budget):
+        raise ConfigError(f"budget={budget!r}: give Budget(tokens=…)")
     if budget.usd is not None:
         raise ConfigError("Budget(usd=…) needs prices, which this version does not know: use Budget(tokens=…)")
     if sampling.max_tokens is None:

@@ -1,46 +1,47 @@
-"""One session of a run: a fixed set of workers that pull attempts, ask, book and judge.
+"""Attempts: what there is to ask, and what becomes of each.
 
-It knows the protocols, the ledger and the limits; not a provider, not a file. The rules it keeps:
+It knows the protocols and the ledger; not a provider, not a file, not how requests are limited. Its rules:
 
 * An answer is in the ledger before it is judged or counted.
-* A fatal error is raised once and plainly, never as a group. Where answers may still be under way that are paid for
-  (quota gone, disk full, budget reached) they are brought home first.
+* Whatever ends a session early ends it in one way: no further attempt is started, the answers under way are brought
+  home, and the first reason is raised, plainly. Only an endpoint that has stopped answering is not waited for.
 * Nothing grows with the number of tasks but what earlier sessions left.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-import anyio
+from pydantic_core import PydanticSerializationError
 
+from cot_distill.asking import Asker, StoppedError
 from cot_distill.errors import (
-    QuotaError,
     RequestError,
     RunError,
     TeacherError,
     TraceError,
     UnavailableError,
+    VerifierError,
 )
 from cot_distill.judging import Judge
-from cot_distill.ledger import Known, Ledger, Place, Slot, address
+from cot_distill.ledger import Known, Ledger, Slot, address
 from cot_distill.limits import BudgetReachedError, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome, read, unanswered
 from cot_distill.protocols import Teacher, Template, Verifier
-from cot_distill.retry import Tries, build_retrying
+from cot_distill.retry import Tries
 from cot_distill.trace import Prefilled
-from cot_distill.types import Completion, Failure, Message, Sample, Sampling, Task, ThinkTags
+from cot_distill.types import Completion, Failure, Sample, Sampling, Task, ThinkTags
 
-__all__ = ["Engine", "Job", "Settings", "entered"]
+__all__ = ["Engine", "Job", "Settings"]
 
 log = logging.getLogger("cot_distill")
 
 _PROBE = 3
 _UNREACHED_IN_A_ROW = 8
+_REFUSED_IN_A_ROW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Engine:
         pacer: Rate limit.
         purse: Budget.
         proven: An earlier session had reasoning from this teacher, so that a few answers without need not alarm.
+        earlier: Told of attempts that need nothing, as their tasks are pulled.
     """
 
     def __init__(
@@ -91,53 +93,45 @@ class Engine:
         pacer: Pacer | None = None,
         purse: Purse | None = None,
         proven: bool = False,
+        earlier: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._known = known or {}
-        self._pacer = pacer
-        self._purse = purse
-        self._hold = hold
-        self._retrying = build_retrying(settings.retries)
+        self._asker = Asker(
+            settings.teacher,
+            settings.sampling,
+            retries=settings.retries,
+            hold=hold,
+            pacer=pacer,
+            purse=purse,
+        )
         self._judge = Judge(settings.verifiers, ledger)
-        self._mean_tokens = 1000.0
-        self._answers = self._unreached = 0
-        self._bare: list[Slot] = []
-        self._warned = False
+        self._earlier = earlier
+        self._answers = self._bare = self._refused = self._unreached = 0
         self._proven = proven
         self.workers = settings.concurrency
-        self.abandoned = 0
-        """Requests that were cancelled under way."""
         self.ending: Exception | None = None
         """Why no further attempt is started; what is under way comes home first."""
 
-    async def jobs(self, tasks: AsyncIterator[tuple[int, Task]]) -> AsyncGenerator[Job, None]:
-        """What there is to do, as the tasks are pulled. Ends early once :attr:`ending` is set."""
-        settings = self._settings
-        async for order, task in tasks:
-            messages = settings.template(task)
-            due = []
-            passed = 0
-            for attempt in range(settings.attempts):
-                slot = Slot.make(task, attempt, order, messages)
-                known = self._known.get(address(slot))
-                if known is not None and known.content != slot.content:
-                    known = self._correct(slot, known)
-                if known is None or known.is_due(slot, settings.sampling) or self._judge.is_due(known):
-                    due.append(slot)
-                elif known.verdict & 1:
-                    passed += 1
-            if settings.until_passed is None:
-                for slot in due:
-                    yield Job((slot,), 0)
-            elif due and passed < settings.until_passed:
-                yield Job(tuple(due), passed)
-            if self.ending is not None:
-                return
+    @property
+    def abandoned(self) -> int:
+        """Requests that were cancelled on the wire."""
+        return self._asker.abandoned
 
-    def is_finished(self, known: Known) -> bool:
-        """Whether an attempt of an earlier session needs nothing more, as long as its task has not changed."""
-        return not known.is_open(self._settings.sampling) and not self._judge.is_due(known)
+    async def jobs(self, tasks: AsyncIterator[tuple[int, Task]]) -> AsyncGenerator[Job, None]:
+        """What there is to do, as the tasks are pulled. Ends early once :attr:`ending` is set.
+
+        An error of the source or the template ends the session like any other: what is under way comes home first.
+        """
+        try:
+            async for order, task in tasks:
+                for job in self._plan(task, order):
+                    yield job
+                if self.ending is not None:
+                    return
+        except Exception as error:
+            self.end(error)
 
     async def work(self, job: Job, emit: Callable[[Outcome], Awaitable[None]]) -> None:
         """Work a job off, one attempt after the other, until enough traces have passed."""
@@ -154,42 +148,47 @@ class Engine:
         """Ask, book and judge one attempt, or judge the answer that an earlier session left.
 
         Returns:
-            None where the session is ending and the attempt was not made.
+            The outcome; None where there is nothing new: the session is ending, or an earlier answer has no trace.
 
         Raises:
-            TeacherError: A fatal one, or the endpoint has not answered for long.
-            TraceError: The first completions carry no reasoning.
-            VerifierError: The first verdicts all crashed.
+            UnavailableError: The endpoint has not answered for long.
             RunError: The journal cannot be written.
         """
         known = self._known.get(address(slot))
         if known is not None and self._ledger is not None and not known.is_due(slot, self._settings.sampling):
-            record = self._ledger.record(Place(self._ledger.journal.entry(known.number)))
-            assert record.completion is not None  # noqa: S101 - only completions are left unjudged
-            return await self._settle(slot, record.completion, record.tries, fresh=False)
+            return await self._judge_earlier(self._ledger, slot, known)
         tries = Tries()
         try:
-            completion: Completion = await self._retrying(self._request, tries, slot)
+            completion = await self._asker.ask(slot, tries)
+        except StoppedError:
+            return None
         except BudgetReachedError as error:
             self.end(RunError("the budget is reached: raise it and run again to go on"), error)
             return None
         except TeacherError as error:
             return self._not_answered(slot, error, tries)
-        self._answers += 1
         self._unreached = 0
         if self._ledger is not None:
-            self._ledger.completion(slot, completion, self._settings.sampling, tries.made)
-            if self._ledger.journal.full is not None:
-                full = self._ledger.journal.full
-                self.end(RunError(f"cannot write to {self._ledger.journal.path}: {full.strerror}"), full)
-        return await self._settle(slot, completion, tries.made, fresh=True)
+            try:
+                self._ledger.completion(slot, completion, self._settings.sampling, tries)
+            except PydanticSerializationError as error:
+                what = RequestError(f"the answer cannot be stored: {error}", kind="malformed")
+                return self._not_answered(slot, what, tries)
+            if self._ledger.full is not None:
+                self.end(self._ledger.full)
+        self._answers += 1
+        return await self._settle(slot, completion, tries)
 
     def end(self, reason: Exception, cause: BaseException | None = None) -> None:
         """Start no further attempt. What is under way comes home, then :meth:`finish` raises the reason."""
-        if self.ending is None:
+        if self.ending is not None:
+            return
+        if cause is not None:
             reason.__cause__ = cause
-            self.ending = reason
-            log.warning("%s; waiting for the answers under way", reason)
+        self.ending = reason
+        self._asker.stop()
+        if self._asker.in_flight:
+            log.warning("%s; waiting for %d answers under way", reason, self._asker.in_flight)
 
     def finish(self) -> None:
         """Called when all is done: raises what only the whole shows.
@@ -198,11 +197,30 @@ class Engine:
             TraceError: Not one completion carried reasoning.
             Exception: The reason of an early ending.
         """
+        if self.ending is None and self._bare and self._bare == self._answers and self._settings.require_reasoning:
+            self._end_without_reasoning("")
         if self.ending is not None:
             raise self.ending
-        all_bare = self._bare and not self._proven and len(self._bare) == self._answers
-        if all_bare and self._settings.require_reasoning:
-            self._no_reasoning()
+
+    def _plan(self, task: Task, order: int) -> Iterator[Job]:
+        settings = self._settings
+        messages = settings.template(task)
+        due: list[Slot] = []
+        passed = 0
+        for attempt in range(settings.attempts):
+            slot = Slot.make(task, attempt, order, messages)
+            known = self._known.get(address(slot))
+            if known is not None and known.content != slot.content:
+                known = self._correct(slot, known)
+            if known is None or known.is_due(slot, settings.sampling) or self._judge.is_due(known):
+                due.append(slot)
+            else:
+                passed += known.verdict & 1
+        self._earlier(settings.attempts - len(due))
+        if settings.until_passed is None:
+            yield from (Job((slot,), 0) for slot in due)
+        elif due and passed < settings.until_passed:
+            yield Job(tuple(due), passed)
 
     def _correct(self, slot: Slot, known: Known) -> Known:
         """Take over a task whose reference answer, tests or metadata were changed since it was answered."""
@@ -213,84 +231,59 @@ class Engine:
         self._known[address(slot)] = corrected
         return corrected
 
-    async def _request(self, tries: Tries, slot: Slot) -> Completion:
-        settings = self._settings
-        sampling = settings.sampling
-        if slot.attempt and sampling.seed is not None:
-            sampling = sampling.model_copy(update={"seed": sampling.seed + slot.attempt})
-        await self._hold.wait()
-        if self.ending is not None:
-            raise self.ending
-        expected, worst = self._weigh(slot.messages)
-        if self._pacer is not None:
-            await self._pacer.admit(expected)
-        if self._purse is not None:
-            self._purse.reserve(worst)
-        tries.made += 1
-        used = worst
-        try:
-            completion = await settings.teacher.complete(slot.messages, sampling)
-            used = _used(completion, worst)
-        except anyio.get_cancelled_exc_class():
-            self.abandoned += 1
-            raise
-        except TeacherError as error:
-            # Where no reply came, the answer may have been generated and billed all the same.
-            used = worst if error.status is None else 0
-            tries.count(error)
-            self._note_trouble(error)
-            raise
-        finally:
-            if self._purse is not None:
-                self._purse.settle(worst, used)
-            if self._pacer is not None:
-                self._pacer.settle(expected, used)
-        self._mean_tokens += 0.1 * ((completion.usage.completion_tokens or self._mean_tokens) - self._mean_tokens)
-        return completion
-
-    def _weigh(self, messages: Sequence[Message]) -> tuple[float, int]:
-        """Tokens that a request is expected to use, and may use at worst."""
-        if self._pacer is None and self._purse is None:
-            return 0.0, 0
-        # No token is shorter than a byte; the chat template adds a few tokens a turn.
-        prompt = sum(len(message.content.encode()) + 16 for message in messages)
-        return prompt / 4 + self._mean_tokens, prompt + (self._settings.sampling.max_tokens or 0)
-
-    def _note_trouble(self, error: TeacherError) -> None:
-        if error.transient and error.retry_after:
-            self._hold.extend(error.retry_after)
-        if isinstance(error, UnavailableError) and not self._answers and not self._warned:
-            self._warned = True  # the first sign of trouble shows at once, not after all retries
-            log.warning("%s%s", error, "; asking again" if self._settings.retries else "")
-
     def _not_answered(self, slot: Slot, error: TeacherError, tries: Tries) -> Failure | None:
-        """Book an attempt that got no answer; raise where going on is pointless."""
-        if isinstance(error, QuotaError):
+        """Book an attempt that got no answer; stop where going on is pointless."""
+        if error.fatal:
             self.end(error)
             return None
-        if error.fatal:
-            raise error
         if error.transient:
             self._unreached += 1
             hopeless = error.kind == "unreachable" and not self._answers
             if hopeless or self._unreached > _UNREACHED_IN_A_ROW:
                 raise UnavailableError(
-                    f"{error} (asked {tries.made} times). Is the server up, and is base_url right? "
+                    f"{error} (requests sent: {tries.made}). Is the server up, and is base_url right? "
                     "What was answered so far is kept: run again to go on",
                     provider=error.provider,
                     status=error.status,
                     kind=error.kind,
                 ) from error
+        elif error.kind == "bad_request" and not self._answers:
+            self._refused += 1
+            if self._refused > _REFUSED_IN_A_ROW:
+                self.end(
+                    RequestError(f"not one of the first requests was accepted. {error}", status=error.status), error
+                )
         name = self._settings.teacher.name
         failure = unanswered(slot.task, slot.attempt, error, teacher=name, tries=tries.made)
         if self._ledger is not None:
-            self._ledger.failure(slot, failure, final=isinstance(error, RequestError))
+            self._ledger.failure(slot, failure, tries, final=isinstance(error, RequestError))
         return failure
 
-    async def _settle(self, slot: Slot, completion: Completion, tries: int, *, fresh: bool) -> Outcome:
-        """Read the trace of a booked answer and have it judged."""
+    async def _judge_earlier(self, ledger: Ledger, slot: Slot, known: Known) -> Outcome | None:
+        """Judge an answer of an earlier session that lacks a verdict of just these verifiers."""
+        record = ledger.answer(known)
+        assert record.completion is not None  # noqa: S101 - only completions are left unjudged
+        outcome = self._read(slot, record.completion, record.tries)
+        if isinstance(outcome, Failure):
+            self._earlier(1)
+            return None
+        return await self._judged(slot, outcome)
+
+    async def _settle(self, slot: Slot, completion: Completion, tries: Tries) -> Outcome | None:
+        """Read the trace of an answer that was booked, and have it judged."""
+        outcome = self._read(slot, completion, tries.made)
+        if isinstance(outcome, Sample):
+            self._proven = True
+            return await self._judged(slot, outcome)
+        if outcome.kind == "no_reasoning" and not self._proven:
+            self._bare += 1
+            if self._settings.require_reasoning and self._bare >= _PROBE:
+                self._end_without_reasoning(outcome.message)
+        return outcome
+
+    def _read(self, slot: Slot, completion: Completion, tries: int) -> Outcome:
         settings = self._settings
-        outcome = read(
+        return read(
             slot.task,
             slot.attempt,
             completion,
@@ -299,41 +292,22 @@ class Engine:
             prefilled=settings.prefilled,
             tries=tries,
         )
-        if isinstance(outcome, Failure):
-            if outcome.kind == "no_reasoning" and fresh and not self._proven:
-                self._bare.append(slot)
-                if settings.require_reasoning and len(self._bare) >= _PROBE:
-                    self._no_reasoning()
-            return outcome
-        self._proven = True
-        return await self._judge(slot.head("verdict"), outcome)
 
-    def _no_reasoning(self) -> NoReturn:
+    async def _judged(self, slot: Slot, sample: Sample) -> Outcome | None:
+        try:
+            return await self._judge(slot.head("verdict"), sample)
+        except VerifierError as error:
+            self.end(error)
+            return None
+
+    def _end_without_reasoning(self, last: str) -> None:
         """Stop before more is paid for: this teacher, asked in this way, shows no thinking."""
-        if self._ledger is not None:
-            for slot in self._bare:  # once the cause is mended, these are worth asking again
-                self._ledger.reopen(slot.head("completion"))
-        raise TraceError(
+        reason = TraceError(
             "no_reasoning",
-            f"{self._settings.teacher.name} answered {self._answers} times and no answer carries reasoning. Start a "
-            "vLLM or SGLang server with --reasoning-parser, choose a model that thinks, switch thinking on (a "
-            "provider may want Sampling(reasoning_effort=…) or extra={…}), or name the tags with tags=ThinkTags(…); "
-            "some providers never show it. require_reasoning=False goes on regardless",
+            f"{self._settings.teacher.name} answered {self._answers} times and no answer carries reasoning"
+            f"{f' ({last})' if last else ''}. Start a vLLM or SGLang server with --reasoning-parser, choose a model "
+            "that thinks, or switch thinking on (some providers want Sampling(reasoning_effort=…) or extra={…}); "
+            "reasoning in other tags is read with tags=ThinkTags(…); some providers never show it. "
+            "require_reasoning=False goes on regardless",
         )
-
-
-def _used(completion: Completion, worst: int) -> int:
-    """Tokens that a completion cost; the worst case where the provider does not count."""
-    usage = completion.usage
-    if usage.prompt_tokens is None or usage.completion_tokens is None:
-        return worst
-    return usage.prompt_tokens + usage.completion_tokens
-
-
-@asynccontextmanager
-async def entered(teacher: Teacher) -> AsyncIterator[None]:
-    """Enter the teacher where it is an async context manager."""
-    async with AsyncExitStack() as stack:
-        if isinstance(teacher, AbstractAsyncContextManager):
-            await stack.enter_async_context(teacher)
-        yield
+        self.end(reason)

@@ -38,7 +38,7 @@ from pydantic_core import from_json, to_json
 from cot_distill.errors import RunError
 from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, entries_of, entry_at, fields_of, head_of, pack
 
-__all__ = ["Entry", "Head", "Journal"]
+__all__ = ["Journal", "is_locked"]
 
 SEGMENT_BYTES = 1 << 30
 RESERVE_BYTES = 16 << 20
@@ -96,8 +96,8 @@ class Journal:
             self.sync()
             self._segment += 1
             self._open_segment()
+        entry = pack(Entry(head, self._segment, self._end, len(line), crc32(line)))  # first, since it may be refused
         self._write(line)
-        entry = pack(Entry(head, self._segment, self._end, len(line), crc32(line)))
         self._end += len(line)
         self._dirty = True
         with contextlib.suppress(OSError):  # only a cache: without it the next start reads the lines instead
@@ -259,19 +259,38 @@ class Journal:
         )
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process is writing to the journal in this directory."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _lock(descriptor)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _take_lock(path: Path) -> int:
     """Hold the lock of a directory for as long as the returned descriptor is open."""
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     owner = path / "lock.owner"
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except OSError:
         os.close(descriptor)
         who = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"

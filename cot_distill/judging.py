@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
+import re
 from collections.abc import Sequence
 
 from cot_distill.errors import VerifierError
@@ -13,7 +15,7 @@ from cot_distill.outcome import Outcome, crashed
 from cot_distill.protocols import Verifier
 from cot_distill.types import Sample, Verdict
 
-__all__ = ["Judge", "verifier_name"]
+__all__ = ["Judge", "identity_of", "name_of"]
 
 log = logging.getLogger("cot_distill")
 
@@ -34,16 +36,12 @@ class Judge:
     def __init__(self, verifiers: Sequence[Verifier], ledger: Ledger | None) -> None:
         self._verifiers = verifiers
         self._ledger = ledger
-        self._names = [verifier_name(verifier) for verifier in verifiers]
+        self._mark = verdict_mark([identity_of(verifier) for verifier in verifiers])
         self._judged = self._crashed = 0
 
     def is_due(self, known: Known) -> bool:
         """Whether an answer of an earlier session lacks a verdict of just these verifiers."""
-        return (
-            bool(self._names)
-            and known.kind == "completion"
-            and known.verdict >> 1 != verdict_mark(self._names, passed=False) >> 1
-        )
+        return bool(self._verifiers) and known.kind == "completion" and known.verdict >> 1 != self._mark
 
     async def __call__(self, head: Head, sample: Sample) -> Outcome:
         """Return the sample with its verdicts, or a Failure where a verifier crashed on it.
@@ -65,8 +63,7 @@ class Judge:
         self._judged += 1
         judged = sample.model_copy(update={"verdicts": verdicts})
         if self._ledger is not None:
-            mark = verdict_mark(self._names, passed=judged.passed is True)
-            self._ledger.verdicts(head, verdicts, mark=mark)
+            self._ledger.verdicts(head, verdicts, mark=self._mark << 1 | (judged.passed is True))
         return judged
 
     async def _verdicts(self, sample: Sample) -> tuple[Verdict, ...]:
@@ -76,7 +73,7 @@ class Judge:
             if inspect.isawaitable(verdict):
                 verdict = await verdict
             if not isinstance(verdict, Verdict):
-                raise TypeError(f"{verifier_name(verifier)} returned {type(verdict).__name__}, not a Verdict")
+                raise TypeError(f"{name_of(verifier)} returned {type(verdict).__name__}, not a Verdict")
             verdicts.append(verdict)
         return tuple(verdicts)
 
@@ -94,6 +91,24 @@ class Judge:
         return crashed(sample, message)
 
 
-def verifier_name(verifier: Verifier) -> str:
-    """The name under which a verifier is known: its own, or that of its class."""
-    return str(getattr(verifier, "__name__", None) or type(verifier).__name__)
+def name_of(part: object) -> str:
+    """The name under which a callable is known: its own, or that of its class."""
+    return str(getattr(part, "__name__", None) or type(part).__name__)
+
+
+def identity_of(verifier: Verifier) -> str:
+    """Name, code and settings of a verifier, as far as they can be seen: when this changes, it judges anew.
+
+    What it cannot see (code that is called from there, a model) a ``digest`` attribute can say. To judge once too
+    often costs nothing but time.
+    """
+    function = verifier.func if isinstance(verifier, functools.partial) else verifier
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    seen = [
+        getattr(verifier, "digest", None),
+        *((code.co_code.hex(), code.co_consts, code.co_names) if code is not None else ()),
+        getattr(function, "__defaults__", None),
+        (verifier.args, verifier.keywords) if isinstance(verifier, functools.partial) else vars(verifier),
+    ]
+    # Addresses differ from one process to the next.
+    return f"{name_of(verifier)} {re.sub(' at 0x[0-9a-f]+', '', repr(seen))}"

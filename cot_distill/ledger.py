@@ -17,12 +17,15 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
+from cot_distill.errors import RunError
 from cot_distill.journal import Journal
 from cot_distill.journal_index import Entry, Head
+from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
 
 __all__ = ["Known", "Ledger", "Place", "Record", "Sessions", "Slot", "Spent", "address", "verdict_mark"]
 
+_LARGEST_CAP = 2**31 - 1
 _ANSWERS = ("completion", "cut", "failure", "refusal")
 
 
@@ -69,11 +72,7 @@ class Known(NamedTuple):
 
     def is_due(self, slot: Slot, sampling: Sampling) -> bool:
         """Whether the attempt is to be asked again: only what is missing, changed, or was cut by a lower cap."""
-        return self.prompt != slot.prompt or self.is_open(sampling)
-
-    def is_open(self, sampling: Sampling) -> bool:
-        """Whether the attempt is to be asked again if its question is still the same."""
-        if self.kind in ("failure", "reopened"):
+        if self.kind in ("failure", "reopened") or self.prompt != slot.prompt:
             return True
         if self.kind != "cut":
             return False
@@ -151,19 +150,34 @@ class Ledger:
 
     # Writing
 
-    def completion(self, slot: Slot, completion: Completion, sampling: Sampling, tries: int) -> None:
-        """Book an answer: before it is judged, before it is counted."""
+    @property
+    def full(self) -> RunError | None:
+        """Set once the disk is full: what is under way can still be booked, but no more."""
+        error = self.journal.full
+        return None if error is None else RunError(f"cannot write to {self.journal.path}: {error.strerror}")
+
+    def sync(self) -> None:
+        """Make everything so far survive a power loss. Blocks for milliseconds: call it in a thread."""
+        self.journal.sync()
+
+    def completion(self, slot: Slot, completion: Completion, sampling: Sampling, tries: Tries) -> None:
+        """Book an answer: before it is judged, before it is counted.
+
+        Raises:
+            pydantic_core.PydanticSerializationError: It holds text that is not Unicode. Nothing was written.
+            RunError: The disk is full.
+        """
         head = slot.head("completion")
         if completion.finish_reason == "length":
             cut_at = sampling.max_tokens or completion.usage.completion_tokens or 0
-            head = slot.head("cut", cut_at << 1 | (sampling.max_tokens is not None))
-        self.journal.append(head, {"at": time.time(), "tries": tries, "task": slot.task, "completion": completion})
+            head = slot.head("cut", min(cut_at, _LARGEST_CAP) << 1 | (sampling.max_tokens is not None))
+        self.journal.append(head, {**_cost(tries), "task": slot.task, "completion": completion})
 
-    def failure(self, slot: Slot, failure: Failure, *, final: bool) -> None:
+    def failure(self, slot: Slot, failure: Failure, tries: Tries, *, final: bool) -> None:
         """Book an attempt that ended without an answer. ``final``: asking again would give the same."""
         head = slot.head("refusal" if final else "failure")
         fields = failure.model_dump(exclude={"task"})
-        self.journal.append(head, {"at": time.time(), "tries": failure.tries, "task": slot.task, "failure": fields})
+        self.journal.append(head, {**_cost(tries), "task": slot.task, "failure": fields})
 
     def verdicts(self, head: Head, verdicts: Sequence[Verdict], *, mark: int, crash: str | None = None) -> None:
         """Book what the verifiers said of the answer whose record has this head."""
@@ -239,6 +253,10 @@ class Ledger:
         verdicts = tuple(Verdict.model_validate(one) for one in said.get("verdicts", ()))
         return Record(task, answer.head.attempt, completion, failure, verdicts, said.get("crash"), fields["tries"])
 
+    def answer(self, known: Known) -> Record:
+        """Read the answer that an earlier session left, without its verdict."""
+        return self.record(Place(self.journal.entry(known.number)))
+
     def records(self) -> Iterator[Record]:
         """The latest record of each attempt, ordered by task and attempt."""
         return map(self.record, self.latest())
@@ -257,8 +275,8 @@ class Ledger:
                 superseded.append(Completion(usage=usage))
         return Spent(superseded, retries)
 
-    def sessions(self) -> Sessions:
-        """Go through the starts and ends of the sessions."""
+    def sessions(self, *, running: bool) -> Sessions:
+        """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""
         number = ended = abandoned = skipped = workers = 0
         seconds = 0.0
         began: float | None = None
@@ -278,17 +296,14 @@ class Ledger:
             previous = entry
         if began is not None:
             seconds += self._time(previous) - began
-            abandoned += workers
-        return Sessions(number, number - ended, abandoned, seconds, skipped)
+            abandoned += 0 if running else workers
+        return Sessions(number, number - ended - running, abandoned, seconds, skipped)
 
-    def tokens(self) -> int:
-        """Tokens that all answers used so far, as far as the provider counted them."""
-        used = 0
-        for entry in self.journal.entries():
-            if entry.head.kind in ("completion", "cut"):
-                usage = self.journal.read(entry)["completion"]["usage"]
-                used += (usage["prompt_tokens"] or 0) + (usage["completion_tokens"] or 0)
-        return used
+    def used(self) -> int:
+        """Tokens that all requests took so far: as the provider counted them, else at worst."""
+        return sum(
+            self.journal.read(entry)["used"] for entry in self.journal.entries() if entry.head.kind in _ANSWERS
+        )
 
     def _time(self, entry: Entry) -> float:
         at: float = self.journal.read(entry)["at"]
@@ -300,10 +315,14 @@ def address(head: Head | Slot) -> bytes:
     return head.key + head.attempt.to_bytes(4, "big")
 
 
+def _cost(tries: Tries) -> dict[str, int | float]:
+    return {"at": time.time(), "tries": tries.made, "used": tries.used}
+
+
 def _digest(value: object) -> bytes:
     return blake2b(to_json(value), digest_size=8).digest()
 
 
-def verdict_mark(verifiers: Sequence[str], *, passed: bool) -> int:
-    """A number for "judged by these verifiers", odd where all of them passed. Never 0."""
-    return (crc32(to_json(sorted(verifiers))) & 0x3FFFFFFF | 0x40000000) << 1 | passed
+def verdict_mark(verifiers: Sequence[str]) -> int:
+    """A number below 2**31, and not 0, for these verifiers. One bit is left for whether all of them passed."""
+    return crc32(to_json(sorted(verifiers))) & 0x3FFFFFFF | 0x40000000

@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["Budget", "BudgetReachedError", "Hold", "Pacer", "Purse", "RateLimit"]
+
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class Hold:
@@ -25,11 +28,11 @@ class Hold:
         """Let no request start for this many seconds from now."""
         self._until = max(self._until, time.monotonic() + seconds)
 
-    async def wait(self) -> None:
+    async def wait(self, sleep: Sleep = anyio.sleep) -> None:
         """Return once no pause is in force."""
-        while (left := self._until - time.monotonic()) > 0:  # noqa: ASYNC110 - a later reply may have extended it
+        while (left := self._until - time.monotonic()) > 0:  # a later reply may have extended it
             # A little apart, for the server's sake; much apart, one more refusal would hold most of them again.
-            await anyio.sleep(left + random.uniform(0, min(0.05, left / 10)))  # noqa: S311 - no secret depends on it
+            await sleep(left + random.uniform(0, min(0.05, left / 10)))  # noqa: S311 - no secret depends on it
 
 
 class RateLimit(BaseModel):
@@ -61,13 +64,13 @@ class Pacer:
         self._token_seconds = 60 / limit.tokens_per_minute if limit.tokens_per_minute else 0.0
         self._next_request = self._next_token = -math.inf
 
-    async def admit(self, tokens: float) -> None:
+    async def admit(self, tokens: float, sleep: Sleep = anyio.sleep) -> None:
         """Wait for this request's turn. ``tokens`` is what it is expected to use; :meth:`settle` puts it right."""
         start = max(time.monotonic(), self._next_request, self._next_token)
         self._next_request = start + self._request_seconds
         self._next_token = max(start, self._next_token) + tokens * self._token_seconds
         if (left := start - time.monotonic()) > 0:
-            await anyio.sleep(left)
+            await sleep(left)
 
     def settle(self, expected: float, used: float) -> None:
         """Correct the expectation once the usage is known."""
@@ -103,19 +106,29 @@ class BudgetReachedError(Exception):
 class Purse:
     """Keeps a run within a number of tokens: what is in flight is held back at its worst case."""
 
-    def __init__(self, tokens: int, spent: int) -> None:
+    def __init__(self, tokens: int, spent: int = 0) -> None:
         self._left = tokens - spent
+        self._in_flight = 0
+        self._settled: anyio.Event | None = None
 
-    def reserve(self, worst: int) -> None:
-        """Hold back what a request could use at worst.
+    async def reserve(self, worst: int) -> None:
+        """Hold back what a request could use at worst. Waits while requests in flight may still leave enough.
 
         Raises:
-            BudgetReachedError: Not that much is left.
+            BudgetReachedError: Not that much is left, and nothing is in flight.
         """
-        if worst > self._left:
-            raise BudgetReachedError
+        while worst > self._left:
+            if not self._in_flight:
+                raise BudgetReachedError
+            self._settled = self._settled or anyio.Event()
+            await self._settled.wait()
         self._left -= worst
+        self._in_flight += 1
 
     def settle(self, worst: int, used: int) -> None:
         """Return what was held back, and take what was used."""
         self._left += worst - used
+        self._in_flight -= 1
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None

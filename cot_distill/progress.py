@@ -21,20 +21,22 @@ class Progress:
 
     Args:
         total: Attempts in all, where it is known.
-        done: Attempts that earlier sessions finished.
     """
 
-    def __init__(self, total: int | None, done: int) -> None:
+    def __init__(self, total: int | None) -> None:
         self.total = total
-        self.done = done
-        self.samples = self.passed = self.wrong = self.failed = self.tokens = 0
-        self.changed: Callable[[], None] = lambda: None
-        """Called after every attempt."""
+        self.earlier = self.samples = self.passed = self.wrong = self.failed = self.tokens = 0
+        self.changed: Callable[[int], None] = lambda _: None
+        """Called after attempts were counted, with how many of them earlier sessions finished."""
         self._started = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        """Attempts that need nothing more, of this session and of earlier ones."""
+        return self.earlier + self.samples + self.failed
 
     def count(self, outcome: Outcome) -> None:
         """Take note of one more attempt."""
-        self.done += 1
         self.tokens += (outcome.usage.completion_tokens or 0) + (outcome.usage.prompt_tokens or 0)
         if isinstance(outcome, Failure):
             self.failed += 1
@@ -42,25 +44,27 @@ class Progress:
             self.samples += 1
             self.passed += outcome.passed is True
             self.wrong += outcome.passed is False
-        self.changed()
+        self.changed(0)
+
+    def count_earlier(self, number: int) -> None:
+        """Take note of attempts that earlier sessions finished."""
+        if number:
+            self.earlier += number
+            self.changed(number)
 
     def __str__(self) -> str:
         judged = f" ({self.passed} passed, {self.wrong} wrong)" if self.passed or self.wrong else ""
-        return f"{self.samples} samples{judged}, {self.failed} failed, {_short(self.tokens)} tokens"
+        earlier = f", {self.earlier} from earlier" if self.earlier else ""
+        return f"{self.failed} failed, {self.samples} samples{judged}{earlier}, {_short(self.tokens)} tokens"
 
     def line(self) -> str:
         """All of it in one line, for a log file."""
-        if not self.samples and not self.failed:
-            return f"cot_distill: {self.done} attempts from earlier, none new"
         seconds = max(1e-9, time.monotonic() - self._started)
         rate = (self.samples + self.failed) / seconds
         of = f" of {self.total}" if self.total is not None else ""
-        left = (
-            ""
-            if not self.total or not rate or self.done >= self.total
-            else f", {(self.total - self.done) / rate:.0f} s left"
-        )
-        return f"cot_distill: {self.done}{of} attempts, {self}, {rate:.1f}/s{left}"
+        left = (self.total or 0) - self.done
+        until = f", {left / rate:.0f} s left" if left > 0 and rate else ""
+        return f"cot_distill: {self.done}{of} attempts: {self}, {rate:.1f}/s{until}"
 
 
 @contextmanager
@@ -87,11 +91,12 @@ def _bar(progress: Progress) -> Iterator[None]:
         warnings.simplefilter("ignore")  # that a notebook lacks ipywidgets: the bar is then plain text, which will do
         from tqdm.auto import tqdm
 
-    bar = tqdm(total=progress.total, initial=progress.done, unit="", desc="cot_distill", dynamic_ncols=True)
+    bar = tqdm(total=progress.total, unit="", desc="cot_distill", dynamic_ncols=True)
 
-    def changed() -> None:
+    def changed(earlier: int) -> None:
         bar.set_postfix_str(str(progress), refresh=False)
-        bar.update()
+        bar.initial += earlier  # what cost no time shall not count for the rate
+        bar.update(earlier or 1)
 
     progress.changed = changed
     try:
@@ -105,7 +110,7 @@ def _bar(progress: Progress) -> Iterator[None]:
 def _lines(progress: Progress) -> Iterator[None]:
     due = time.monotonic() + _LINE_SECONDS
 
-    def changed() -> None:
+    def changed(earlier: int) -> None:  # noqa: ARG001
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + _LINE_SECONDS

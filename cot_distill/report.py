@@ -50,6 +50,8 @@ class Report(BaseModel):
     sessions: int
     killed: int
     """Sessions that did not end by themselves."""
+    running: bool = False
+    """Whether a process is writing to the run just now."""
     abandoned: int
     """At most so many requests were under way when sessions were interrupted or killed: paid for, perhaps, and asked
     again."""
@@ -106,7 +108,7 @@ class Report(BaseModel):
     def _sessions(self) -> str:
         sessions = f" in {self.sessions} sessions" if self.sessions > 1 else ""
         killed = f", {self.killed} of them killed" if self.killed else ""
-        return f"{sessions}{killed}"
+        return f"{sessions}{killed}{', still running' if self.running else ''}"
 
 
 class Tally:

@@ -8,6 +8,7 @@ so it is bounded by time.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -31,6 +32,8 @@ class Tries:
     """Requests sent."""
     failed: int = 0
     """Those of them that count against ``retries``."""
+    used: int = 0
+    """Tokens that they took, as far as the provider told; else at worst."""
     limited_since: float | None = None
     """When the present series of rate-limited requests began, on the monotonic clock."""
 
@@ -43,7 +46,7 @@ class Tries:
             self.limited_since = time.monotonic()
 
 
-def build_retrying(retries: int) -> AsyncRetrying:
+def build_retrying(retries: int, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> AsyncRetrying:
     """The retry policy, to be called as ``await retrying(function, tries, …)``.
 
     ``function`` gets the :class:`Tries` as its first argument and keeps it up to date. The last error is raised as it
@@ -51,12 +54,13 @@ def build_retrying(retries: int) -> AsyncRetrying:
 
     Args:
         retries: How often one attempt may be asked again after errors other than a rate limit.
+        sleep: Waits for so many seconds between two requests.
     """
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: isinstance(error, TeacherError) and error.transient),
         stop=_Exhausted(retries),
         wait=_wait,
-        sleep=anyio.sleep,
+        sleep=sleep,
         reraise=True,
     )
 

@@ -6,10 +6,10 @@ was there at that moment.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from cot_distill import formatters, writers
 from cot_distill.blocking import run_blocking
 from cot_distill.card import dataset_card
-from cot_distill.errors import RunError
-from cot_distill.judging import Judge, verifier_name
+from cot_distill.errors import ConfigError, RunError
+from cot_distill.journal import is_locked
+from cot_distill.judging import Judge, name_of
 from cot_distill.ledger import Ledger, Record
 from cot_distill.outcome import Outcome, crashed, read
 from cot_distill.protocols import Filter, Formatter, Row, Verifier, Writer
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import datasets
 
 __all__ = ["Run"]
-
-log = logging.getLogger("cot_distill")
 
 T = TypeVar("T")
 
@@ -87,7 +86,8 @@ class Run:
         tally.outcomes(self.outcomes())
         with Ledger(self.path, writable=False) as ledger:
             spent = ledger.spent()
-            sessions = ledger.sessions()
+            running = is_locked(self.path)
+            sessions = ledger.sessions(running=running)
         for completion in spent.superseded:
             tally.usage(completion.usage)
         return Report(
@@ -109,6 +109,7 @@ class Run:
             asked_again=len(spent.superseded),
             skipped=sessions.skipped,
             sessions=sessions.number,
+            running=running,
             killed=sessions.killed,
             abandoned=sessions.abandoned,
             seconds=sessions.seconds,
@@ -131,12 +132,15 @@ class Run:
 
         Returns:
             What the writer returns.
+
+        Raises:
+            ConfigError: Not one row is left: a dataset is never empty without a word.
         """
-        rows, count = self._rows(filters, formatter, include_wrong=include_wrong)
-        result = writer(rows)
-        if not count["rows"]:
-            log.warning("no row was written: none of the %d samples is left; see run.report()", count["samples"])
-        return result
+        rows, seen = self._rows(filters, formatter, include_wrong=include_wrong)
+        first = next(rows, None)
+        if first is None:
+            raise ConfigError(self._nothing_left(seen))
+        return writer(chain([first], rows))
 
     def to_jsonl(
         self,
@@ -207,7 +211,8 @@ class Run:
         """Let the next session ask failed attempts again that it would otherwise leave alone.
 
         Args:
-            kinds: Of failure, as the report counts them: ``"no_reasoning"``, ``"refused"``… None: all kinds.
+            kinds: Of failure, as the report counts them: ``"no_reasoning"``, ``"refused"``… None: all kinds. An
+                answer that a verifier crashed on is never asked again: the next session judges it again.
 
         Returns:
             The number of attempts that will be asked again.
@@ -216,7 +221,11 @@ class Run:
         with Ledger(self.path, writable=True) as ledger:
             for place in ledger.latest():
                 outcome = self._outcome(ledger.record(place))
-                if isinstance(outcome, Failure) and (not kinds or outcome.kind in kinds):
+                if (
+                    isinstance(outcome, Failure)
+                    and outcome.stage != "verify"
+                    and (not kinds or outcome.kind in kinds)
+                ):
                     ledger.reopen(place.answer.head)
                     count += 1
         return count
@@ -224,11 +233,11 @@ class Run:
     def _rows(
         self, filters: tuple[Filter, ...], formatter: Formatter, *, include_wrong: bool
     ) -> tuple[Iterator[Row], Counter[str]]:
-        count: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
 
         def right() -> Iterator[Sample]:
             for sample in self.samples():
-                count["samples"] += 1
+                seen["wrong" if sample.passed is False else "right"] += 1
                 if include_wrong or sample.passed is not False:
                     yield sample
 
@@ -236,11 +245,17 @@ class Run:
             samples = right()
             for chosen in filters:
                 samples = chosen(samples)
-            for sample in samples:
-                count["rows"] += 1
-                yield formatter(sample)
+            yield from map(formatter, samples)
 
-        return rows(), count
+        return rows(), seen
+
+    def _nothing_left(self, seen: Counter[str]) -> str:
+        failure = next(self.failures(), None)
+        failed = "" if failure is None else f"; the first failure: {failure.kind}: {failure.message}"
+        return (
+            f"{self.path} has no row to write: {seen.total()} samples, {seen['wrong']} of them wrong, and none gets "
+            f"through the filters{failed}"
+        )
 
     def _outcome(self, record: Record) -> Outcome:
         if record.completion is None:
@@ -275,6 +290,6 @@ class Run:
                 outcome = self._read(record, record.completion)
                 if isinstance(outcome, Sample):
                     await judge(place.answer.head, outcome)
-            names = tuple(verifier_name(verifier) for verifier in verifiers)
+            names = tuple(map(name_of, verifiers))
             self.recipe = self.recipe.model_copy(update={"verifiers": names})
             self.recipe.save(self.path)

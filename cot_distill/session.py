@@ -12,21 +12,21 @@ from datetime import UTC, datetime
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from cot_distill import templates
-from cot_distill.engine import Engine, Settings, entered
+from cot_distill.engine import Engine, Settings
+from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
-from cot_distill.judging import verifier_name
-from cot_distill.ledger import Known, Ledger, Place
+from cot_distill.judging import name_of
+from cot_distill.ledger import Known, Ledger
 from cot_distill.limits import Budget, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome
 from cot_distill.progress import Progress, show_progress
 from cot_distill.recipe import Recipe, TemplateMark
-from cot_distill.sources import open_tasks
+from cot_distill.sources import TaskInput, open_tasks
 from cot_distill.trace import parse_trace
 from cot_distill.types import Task
 from cot_distill.workers import drive
@@ -34,7 +34,7 @@ from cot_distill.workers import drive
 __all__ = ["Session"]
 
 _SYNC_SECONDS = 1.0
-_LOOKED_AT = 20
+_LOOKED_AT = 200
 
 _Located = AsyncGenerator[tuple[int, Task], None]
 
@@ -59,7 +59,7 @@ class Session:
         self._budget = budget
         self._path = path
 
-    async def run(self, tasks: Any, *, progress: bool | None) -> None:
+    async def run(self, tasks: TaskInput, *, progress: bool | None) -> None:
         """Ask until nothing is left to ask. Raises as :meth:`cot_distill.Distiller.arun` says."""
         settings = self._settings
         async with aclosing(open_tasks(tasks)) as located:
@@ -67,32 +67,30 @@ class Session:
             if first is None:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
             with Ledger(self._path, writable=True) as ledger:
-                self._check_recipe(first[1])
                 known = ledger.known()
-                engine = self._engine(ledger, known)
-                shown = Progress(_total(tasks, settings.attempts), sum(map(engine.is_finished, known.values())))
+                if not any(one.kind in ("completion", "cut") for one in known.values()):
+                    known = {}  # no answer binds anybody: a mistyped model or a refused setting may be mended
+                self._check_recipe(first[1], binding=bool(known))
+                shown = Progress(_total(tasks, settings))
+                engine = self._engine(ledger, known, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(settings.teacher):
                         await _drive(engine, _chain(first[1], located), shown, ledger)
                     engine.finish()
 
-    def _check_recipe(self, first: Task) -> None:
-        """Compare with ``run.json``, then write what this session adds to it."""
+    def _check_recipe(self, first: Task, *, binding: bool) -> None:
+        """Compare with ``run.json``, if there are answers; then write what this session adds to it."""
         settings = self._settings
         template = settings.template
-        old = Recipe.load(self._path)
+        old = Recipe.load(self._path) if binding else None
         probe = first if old is None else old.template.probe
         new = Recipe(
             created=datetime.now(UTC).isoformat(timespec="seconds") if old is None else old.created,
             teacher=settings.teacher.name,
-            template=TemplateMark(
-                name=str(getattr(template, "__name__", None) or type(template).__name__),
-                digest=templates.digest(template, probe),
-                probe=probe,
-            ),
+            template=TemplateMark(name=name_of(template), digest=templates.digest(template, probe), probe=probe),
             sampling=settings.sampling,
             attempts=settings.attempts,
-            verifiers=tuple(verifier_name(verifier) for verifier in settings.verifiers),
+            verifiers=tuple(map(name_of, settings.verifiers)),
             tags=settings.tags,
             prefilled=settings.prefilled,
         )
@@ -101,28 +99,40 @@ class Session:
         if new != old:
             new.save(self._path)
 
-    def _engine(self, ledger: Ledger, known: dict[bytes, Known]) -> Engine:
+    def _engine(self, ledger: Ledger, known: dict[bytes, Known], shown: Progress) -> Engine:
+        settings = self._settings
         tokens = self._budget.tokens if self._budget is not None else None
         return Engine(
-            self._settings,
+            settings,
             hold=self._hold,
             ledger=ledger,
             known=known,
             pacer=self._pacer,
-            purse=None if tokens is None else Purse(tokens, ledger.tokens()),
-            proven=self._has_reasoning(ledger, known),
+            purse=None if tokens is None else Purse(tokens, ledger.used()),
+            proven=self._is_proven(ledger, known),
+            earlier=shown.count_earlier,
         )
 
-    def _has_reasoning(self, ledger: Ledger, known: dict[bytes, Known]) -> bool:
-        """Whether one of the first answers that are there already carries a trace."""
+    def _is_proven(self, ledger: Ledger, known: dict[bytes, Known]) -> bool:
+        """Whether one of the first answers that are there carries a trace.
+
+        Where none does, those without reasoning are marked to be asked again: an earlier session was stopped for
+        that, and its cause should be mended by now. Other tags may have mended it too; then they are left alone.
+        """
         settings = self._settings
-        answered = (one.number for one in known.values() if one.kind == "completion")
-        for number in islice(answered, _LOOKED_AT):
-            completion = ledger.record(Place(ledger.journal.entry(number))).completion
-            with suppress(TraceError):
+        bare = []
+        answered = (place for place, one in known.items() if one.kind == "completion")
+        for place in islice(answered, _LOOKED_AT):
+            completion = ledger.answer(known[place]).completion
+            try:
                 if completion is not None:
                     parse_trace(completion, tags=settings.tags, prefilled=settings.prefilled)
                     return True
+            except TraceError as error:
+                if error.kind == "no_reasoning":
+                    bare.append(place)
+        if settings.require_reasoning:
+            known.update({place: known[place]._replace(kind="reopened") for place in bare})
         return False
 
 
@@ -136,7 +146,7 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
         try:
             while True:
                 await anyio.sleep(_SYNC_SECONDS)
-                await anyio.to_thread.run_sync(ledger.journal.sync)
+                await anyio.to_thread.run_sync(ledger.sync)
         except RunError as error:
             engine.end(error)
 
@@ -172,10 +182,11 @@ def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
             ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
 
 
-def _total(tasks: object, attempts: int) -> int | None:
-    if isinstance(tasks, str) or not isinstance(tasks, Sized):
+def _total(tasks: object, settings: Settings) -> int | None:
+    """How many attempts it will be, where that can be known."""
+    if isinstance(tasks, str) or not isinstance(tasks, Sized) or settings.until_passed is not None:
         return None
-    return len(tasks) * attempts
+    return len(tasks) * settings.attempts
 
 
 def _describe(tasks: object) -> str:

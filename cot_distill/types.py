@@ -114,7 +114,7 @@ class Sampling(_Value):
 
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
     """Cap on reasoning and answer together, in tokens. Raising it later asks again only for what was cut."""
     seed: int | None = None
     """Attempt ``i`` of a task is asked with ``seed + i``, so that attempts differ and stay reproducible."""
@@ -135,6 +135,13 @@ class Usage(_Value):
     completion_tokens: int | None = None
     """All that was generated: reasoning and answer."""
     reasoning_tokens: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """Prompt and completion together, where both counts are known."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
 
     @property
     def answer_tokens(self) -> int | None:

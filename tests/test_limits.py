@@ -61,15 +61,27 @@ async def test_tokens_are_paced_by_what_was_really_used() -> None:
     assert 0.1 < time.monotonic() - started < 0.6
 
 
-def test_a_purse_never_lets_more_out_than_is_in_it() -> None:
+@pytest.mark.anyio
+async def test_a_purse_never_lets_more_out_than_is_in_it() -> None:
     purse = Purse(1000, spent=100)
-    purse.reserve(600)
+    await purse.reserve(600)
+    events: list[str] = []
+
+    async def second() -> None:
+        await purse.reserve(301)  # waits, since what is in flight may leave enough
+        events.append("second")
+        purse.settle(301, 300)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(second)
+        await anyio.sleep(0.05)
+        assert events == []
+        purse.settle(600, 50)
+    assert events == ["second"]
+    await purse.reserve(550)
+    purse.settle(550, 550)
     with pytest.raises(BudgetReachedError):
-        purse.reserve(301)
-    purse.settle(600, 50)
-    purse.reserve(850)
-    with pytest.raises(BudgetReachedError):
-        purse.reserve(1)
+        await purse.reserve(1)
 
 
 def test_limits_that_limit_nothing_are_refused() -> None:

@@ -57,7 +57,7 @@ def test_wrong_key_unknown_model_quota_gone(
 def test_a_server_without_reasoning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FaultServer(faults=lambda request: "no_reasoning") as server:
         text = message(capsys, *asking(server, tmp_path))
-    assert text.startswith("vllm:some/model answered 3 times and no answer carries reasoning. ")
+    assert text.startswith("vllm:some/model answered 3 times and no answer carries reasoning (neither ")
     assert "--reasoning-parser" in text
     assert "require_reasoning=False" in text
 
@@ -71,7 +71,7 @@ def test_a_server_that_is_down(
         arguments = asking(server, tmp_path)
     text = message(capsys, *arguments)
     assert text.startswith(f"cannot connect to {server.base_url.removesuffix('/v1')}: ")
-    assert "(asked 7 times). Is the server up, and is base_url right?" in text
+    assert "(requests sent: 7). Is the server up, and is base_url right?" in text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,8 @@ def test_input_that_cannot_be_read(
 
 
 def test_input_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = message(capsys, "--tasks", "openai/gsm8k", "--out", str(tmp_path))
+    arguments = ["--teacher", "vllm", "--model", "m", "--tasks", "openai/gsm8k", "--out", str(tmp_path)]
+    text = message(capsys, *arguments)
     assert "openai/gsm8k" in text
     assert "sources.hub" in text
 
@@ -134,6 +135,20 @@ def test_a_teacher_that_cannot_be_had(
     text = message(capsys, *arguments, "--out", str(tmp_path / "out"))
     assert re.search(words, text, re.DOTALL)
     assert not (tmp_path / "out").exists()
+
+
+def test_tasks_of_ones_own_for_the_demo_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tasks.jsonl").write_text(TASKS)
+    text = message(capsys, "--tasks", str(tmp_path / "tasks.jsonl"), "--out", str(tmp_path))
+    assert text.startswith("the demo teacher solves only tasks that it makes itself: ")
+
+
+def test_nothing_to_write_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with FaultServer(faults=lambda request: "400") as server:
+        text = message(capsys, *asking(server, tmp_path))
+    assert re.search(
+        r"out/run has no row to write: 0 samples, .*the first failure: too_long: vllm answered 400", text
+    )
 
 
 def test_another_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ class Endpoint:
         self._transport()  # a URL that is none shows here, not at the first request
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.name!r}, base_url={self._base_url!r})"
+        return f"Endpoint({self.name!r}, base_url={self._base_url.partition('?')[0]!r})"
 
     async def __aenter__(self) -> Endpoint:
         users = getattr(self._local, "users", 0)
@@ -112,7 +112,8 @@ class Endpoint:
 
     def _error(self, reply: Reply) -> TeacherError:
         body = reply.body
-        key = b"" if self._key is None else self._key.get_secret_value().encode()
-        if len(key) >= _SECRET_LENGTH:  # some servers echo the key that they refuse
-            body = body.replace(key, b"[key]")
+        secrets = [*self._headers.values(), *([] if self._key is None else [self._key.get_secret_value()])]
+        for secret in secrets:  # some servers echo what they refuse
+            if len(secret) >= _SECRET_LENGTH:
+                body = body.replace(secret.encode(), b"[secret]")
         return faults.teacher_error(reply.status, reply.headers, body, provider=self._preset.name)
