@@ -141,7 +141,10 @@ class RateLimitError(TeacherError):
 
 
 class UnavailableError(TeacherError):
-    """Network trouble, an overloaded server, or a reply that is no reply (kind: http, timeout, malformed)."""
+    """Network trouble, an overloaded server, or a reply that is no reply.
+
+    The ``kind`` is ``unreachable``, ``timeout``, ``malformed``, or ``http`` for the rest.
+    """
 
     transient = True
 
