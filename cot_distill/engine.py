@@ -256,7 +256,9 @@ class Engine:
         name = self._settings.teacher.name
         failure = unanswered(slot.task, slot.attempt, error, teacher=name, tries=tries.made)
         if self._ledger is not None:
-            self._ledger.failure(slot, failure, tries, final=isinstance(error, RequestError))
+            # A parameter that is refused before anything was ever accepted is probably a setting: it may be mended.
+            final = isinstance(error, RequestError) and (self._answers > 0 or error.kind != "bad_request")
+            self._ledger.failure(slot, failure, tries, final=final)
         return failure
 
     async def _judge_earlier(self, ledger: Ledger, slot: Slot, known: Known) -> Outcome | None:

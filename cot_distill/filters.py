@@ -16,7 +16,7 @@ from cot_distill.types import Sample
 
 __all__ = ["clean", "limit", "passed"]
 
-_log = logging.getLogger("cot_distill")
+log = logging.getLogger("cot_distill")
 
 _UNCLEAN = re.compile(
     r"<\|[A-Za-z][\w:-]*\|?>"  # <|im_end|>, <|eot_id|>, <|endoftext|>, <|channel>
@@ -94,4 +94,4 @@ def clean(samples: Iterable[Sample], /) -> Iterator[Sample]:
                 yield sample
     finally:  # also when the consumer stops early
         if dropped:
-            _log.warning("filters.clean dropped %d samples that hold chat control tokens", dropped)
+            log.warning("filters.clean dropped %d samples that hold chat control tokens", dropped)

@@ -39,7 +39,7 @@ Fault = Literal[
 _BLANK_EVERY = 0.1  # seconds between two blank lines
 _GRACE = 1.0  # seconds that stop() gives a handler which is still busy in its own code
 
-_log = logging.getLogger("cot_distill")
+log = logging.getLogger("cot_distill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class _Server(ThreadingHTTPServer):
             self.handle_request()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's names
-        _log.debug("a loopback connection ended early", exc_info=True)
+        log.debug("a loopback connection ended early", exc_info=True)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         work = (request, client_address)
@@ -253,7 +253,7 @@ class _Server(ThreadingHTTPServer):
         for thread in running:
             thread.join(max(0.0, deadline - time.monotonic()))
         if busy := sum(thread.is_alive() for thread in running):
-            _log.warning("the loopback server stopped while its handler was still busy with %d request(s)", busy)
+            log.warning("the loopback server stopped while its handler was still busy with %d request(s)", busy)
 
 
 class _Connection(BaseHTTPRequestHandler):

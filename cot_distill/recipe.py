@@ -50,24 +50,23 @@ class Recipe(BaseModel):
     tags: ThinkTags = ThinkTags()
     prefilled: Prefilled = "auto"
 
+    def differences(self, new: Recipe) -> list[str]:
+        """What a new session would ask in another way, in words. What may change freely is left out."""
+        fields = [("the teacher", self.teacher, new.teacher), *_sampling_differences(self.sampling, new.sampling)]
+        found = [f"{field} was {old!r} and is now {now!r}" for field, old, now in fields if old != now]
+        if self.template.digest != new.template.digest:
+            found.append(
+                f"the template ({self.template.name}, now {new.template.name}) asks in other words than before"
+            )
+        return found
+
     def require_same(self, new: Recipe, path: Path) -> None:
         """Compare with the recipe of a new session.
 
         Raises:
             RunError: They would ask different things; it names every difference and the way out.
         """
-        differences = [
-            f"{field} was {old!r} and is now {now!r}"
-            for field, old, now in [
-                ("the teacher", self.teacher, new.teacher),
-                *_sampling_differences(self.sampling, new.sampling),
-            ]
-            if old != now
-        ]
-        if self.template.digest != new.template.digest:
-            differences.append(
-                f"the template ({self.template.name}, now {new.template.name}) asks in other words than before"
-            )
+        differences = self.differences(new)
         if differences:
             raise RunError(
                 f"{path} holds answers to another recipe: {'; '.join(differences)}. Take another path for the new "

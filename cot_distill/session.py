@@ -68,9 +68,8 @@ class Session:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
             with Ledger(self._path, writable=True) as ledger:
                 known = ledger.known()
-                if not any(one.kind in ("completion", "cut") for one in known.values()):
-                    known = {}  # no answer binds anybody: a mistyped model or a refused setting may be mended
-                self._check_recipe(first[1], binding=bool(known))
+                if not self._check_recipe(first[1], binding=_has_answers(known)):
+                    known = {}
                 shown = Progress(_total(tasks, settings))
                 engine = self._engine(ledger, known, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
@@ -78,11 +77,16 @@ class Session:
                         await _drive(engine, _chain(first[1], located), shown, ledger)
                     engine.finish()
 
-    def _check_recipe(self, first: Task, *, binding: bool) -> None:
-        """Compare with ``run.json``, if there are answers; then write what this session adds to it."""
+    def _check_recipe(self, first: Task, *, binding: bool) -> bool:
+        """Compare with ``run.json``, then write what this session adds to it.
+
+        Returns:
+            Whether the recipe is the same. A mistyped model or a setting that was refused may be mended as long as
+            it has brought no answer, that is, as long as it is not ``binding``.
+        """
         settings = self._settings
         template = settings.template
-        old = Recipe.load(self._path) if binding else None
+        old = Recipe.load(self._path)
         probe = first if old is None else old.template.probe
         new = Recipe(
             created=datetime.now(UTC).isoformat(timespec="seconds") if old is None else old.created,
@@ -94,10 +98,11 @@ class Session:
             tags=settings.tags,
             prefilled=settings.prefilled,
         )
-        if old is not None:
+        if old is not None and binding:
             old.require_same(new, self._path)
         if new != old:
             new.save(self._path)
+        return old is None or not old.differences(new)
 
     def _engine(self, ledger: Ledger, known: dict[bytes, Known], shown: Progress) -> Engine:
         settings = self._settings
@@ -180,6 +185,10 @@ def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
     finally:
         with suppress(RunError):  # on a full disk the reason has been raised already
             ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
+
+
+def _has_answers(known: dict[bytes, Known]) -> bool:
+    return any(one.kind in ("completion", "cut") for one in known.values())
 
 
 def _total(tasks: object, settings: Settings) -> int | None:

@@ -11,11 +11,13 @@ import anyio
 import pytest
 
 from cot_distill import templates
-from cot_distill.engine import Engine, Job, Settings, entered
+from cot_distill.engine import Engine, Job, Settings
+from cot_distill.entering import entered
 from cot_distill.errors import QuotaError, RequestError, TraceError
 from cot_distill.ledger import Ledger, Slot
 from cot_distill.limits import Hold
 from cot_distill.outcome import Outcome
+from cot_distill.retry import Tries
 from cot_distill.testing import ScriptedTeacher
 from cot_distill.types import Completion, Failure, Message, Sample, Sampling, Task, ThinkTags, Trace, Verdict
 
@@ -44,7 +46,8 @@ def engine(teacher: Any = None, **changes: Any) -> Engine:
         "prefilled": "auto",
     }
     known = None if ledger is None else ledger.known()
-    return Engine(Settings(**{**settings, **changes}), hold=Hold(), ledger=ledger, known=known)
+    earlier = changes.pop("earlier", lambda _: None)
+    return Engine(Settings(**{**settings, **changes}), hold=Hold(), ledger=ledger, known=known, earlier=earlier)
 
 
 def task(number: int) -> Task:
@@ -115,12 +118,12 @@ async def test_what_is_finished_is_no_job(book: Callable[..., Ledger]) -> None:
     def earlier(ledger: Ledger) -> None:
         cut = GOOD.model_copy(update={"finish_reason": "length"})
         refused = Failure(task=task(3), stage="request", kind="too_long", message="no")
-        ledger.completion(slot(0), GOOD, Sampling(), 1)
-        ledger.completion(slot(1), Completion(content="no reasoning"), Sampling(), 1)
-        ledger.completion(slot(2), cut, Sampling(max_tokens=10), 1)
-        ledger.failure(slot(3), refused, final=True)
-        ledger.failure(slot(4), refused.model_copy(update={"kind": "timeout"}), final=False)
-        ledger.completion(slot(5), GOOD, Sampling(), 1)
+        ledger.completion(slot(0), GOOD, Sampling(), Tries(1))
+        ledger.completion(slot(1), Completion(content="no reasoning"), Sampling(), Tries(1))
+        ledger.completion(slot(2), cut, Sampling(max_tokens=10), Tries(1))
+        ledger.failure(slot(3), refused, Tries(1), final=True)
+        ledger.failure(slot(4), refused.model_copy(update={"kind": "timeout"}), Tries(1), final=False)
+        ledger.completion(slot(5), GOOD, Sampling(), Tries(1))
         ledger.reopen(slot(5).head("completion"))
 
     ledger = book(earlier)
@@ -128,15 +131,15 @@ async def test_what_is_finished_is_no_job(book: Callable[..., Ledger]) -> None:
     assert places(await jobs(again, 7)) == [[(4, 0)], [(5, 0)], [(6, 0)]]
     roomier = engine(ledger=ledger, sampling=Sampling(max_tokens=20))
     assert places(await jobs(roomier, 7)) == [[(2, 0)], [(4, 0)], [(5, 0)], [(6, 0)]]
-    known = ledger.known().values()
-    assert sum(map(again.is_finished, known)) == 4
-    assert sum(map(roomier.is_finished, known)) == 3
+    finished: list[int] = []
+    await jobs(engine(ledger=ledger, sampling=Sampling(max_tokens=10), earlier=finished.append), 7)
+    assert finished == [1, 1, 1, 1, 0, 0, 0]
 
 
 async def test_a_task_with_enough_passed_attempts_is_no_job(book: Callable[..., Ledger]) -> None:
     def earlier(ledger: Ledger) -> None:
         for number, content in enumerate("aba"):
-            ledger.completion(slot(0, number), GOOD.model_copy(update={"content": content}), Sampling(), 1)
+            ledger.completion(slot(0, number), GOOD.model_copy(update={"content": content}), Sampling(), Tries(1))
 
     ledger = book(earlier)
     judging = engine(ledger=ledger, attempts=3, verifiers=(right,))
@@ -163,7 +166,7 @@ async def test_no_job_follows_once_the_session_is_ending() -> None:
 
 
 async def test_an_answer_of_an_earlier_session_is_judged_without_asking(book: Callable[..., Ledger]) -> None:
-    ledger = book(lambda ledger: ledger.completion(slot(0), GOOD, Sampling(), 3))
+    ledger = book(lambda ledger: ledger.completion(slot(0), GOOD, Sampling(), Tries(3)))
     teacher = ScriptedTeacher([])
     made = engine(teacher, ledger=ledger, verifiers=(right,))
     (job,) = await jobs(made, 1)

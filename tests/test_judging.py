@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from cot_distill.errors import VerifierError
-from cot_distill.judging import Judge, verifier_name
+from cot_distill.judging import Judge, identity_of, name_of
 from cot_distill.ledger import Known, Ledger, Slot, verdict_mark
+from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Trace, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,9 @@ def crashing(task: Task, trace: Trace) -> Verdict:
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger(tmp_path / "run", writable=True) as opened:
         for number in range(3):
-            opened.completion(slot(number), Completion(reasoning="r", content=f"answer {number}"), Sampling(), 1)
+            opened.completion(
+                slot(number), Completion(reasoning="r", content=f"answer {number}"), Sampling(), Tries(1)
+            )
         yield opened
 
 
@@ -145,14 +148,16 @@ async def test_being_cancelled_is_no_crash(tmp_path: Path, ledger: Ledger) -> No
 async def test_an_answer_is_due_unless_just_these_verifiers_judged_it(
     kind: str, judged_by: list[str] | None, due: bool, passed: bool
 ) -> None:
-    mark = 0 if judged_by is None else verdict_mark(judged_by, passed=passed)
+    identities = {"right": identity_of(right), "Unsure": identity_of(Unsure())}
+    judges = [identities.get(name, name) for name in judged_by or ()]
+    mark = 0 if judged_by is None else verdict_mark(judges) << 1 | passed
     known = Known(number=0, kind=kind, prompt=b"p", content=b"c", mark=0, verdict=mark)
     assert Judge([right, Unsure()], None).is_due(known) is due
     assert Judge([], None).is_due(known) is False
 
 
 async def test_a_verifier_has_the_name_of_its_function_or_class() -> None:
-    assert verifier_name(right) == "right"
-    assert verifier_name(slow_and_wrong) == "slow_and_wrong"
-    assert verifier_name(Unsure()) == "Unsure"
-    assert verifier_name(partial(right)) == "partial"
+    assert name_of(right) == "right"
+    assert name_of(slow_and_wrong) == "slow_and_wrong"
+    assert name_of(Unsure()) == "Unsure"
+    assert name_of(partial(right)) == "partial"

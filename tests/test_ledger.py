@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cot_distill.ledger import Known, Ledger, Slot, address, verdict_mark
+from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -59,13 +60,12 @@ def test_attempts_have_addresses_of_their_own() -> None:
     assert {len(place) for place in places} == {20}
 
 
-@given(st.lists(TEXT, max_size=4), st.lists(TEXT, max_size=4), st.booleans())
-def test_the_mark_of_a_verdict_names_a_set_of_verifiers(names: list[str], others: list[str], passed: bool) -> None:
-    mark = verdict_mark(names, passed=passed)
-    assert 0 < mark < 2**32
-    assert mark & 1 == passed
-    assert mark == verdict_mark(list(reversed(names)), passed=passed)
-    assert (mark == verdict_mark(others, passed=passed)) == (sorted(names) == sorted(others))
+@given(st.lists(TEXT, max_size=4), st.lists(TEXT, max_size=4))
+def test_the_mark_of_a_verdict_names_a_set_of_verifiers(names: list[str], others: list[str]) -> None:
+    mark = verdict_mark(names)
+    assert 0 < mark < 2**31
+    assert mark == verdict_mark(list(reversed(names)))
+    assert (mark == verdict_mark(others)) == (sorted(names) == sorted(others))
 
 
 # What is due
@@ -93,7 +93,7 @@ def test_only_what_is_missing_or_was_cut_by_a_lower_cap_is_due(
     place = slot()
     known = Known(0, kind, place.prompt, place.content, cut_at << 1 | own_cap, 0)
     sampling = Sampling(max_tokens=max_tokens)
-    assert known.is_open(sampling) is due
+    assert known.is_due(slot(), sampling) is due
     assert known.is_due(place, sampling) is due
     assert known.is_due(slot(words="other words"), sampling) is True
 
@@ -108,7 +108,7 @@ def test_only_what_is_missing_or_was_cut_by_a_lower_cap_is_due(
 )
 def test_where_an_answer_was_cut_is_remembered(tmp_path: Path, sampling: Sampling, tokens: int, mark: int) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.completion(slot(), answer(tokens, finish_reason="length"), sampling, 1)
+        ledger.completion(slot(), answer(tokens, finish_reason="length"), sampling, Tries(1))
     with reopened(tmp_path) as ledger:
         known = ledger.known()[address(slot())]
     assert (known.kind, known.mark) == ("cut", mark)
@@ -120,9 +120,9 @@ def test_where_an_answer_was_cut_is_remembered(tmp_path: Path, sampling: Samplin
 def test_the_latest_answer_counts_and_takes_its_verdict_along(tmp_path: Path) -> None:
     verdict = Verdict(by="v", passed=True)
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.completion(slot(), answer(content="first"), Sampling(), 1)
-        ledger.verdicts(slot().head("verdict"), [verdict], mark=verdict_mark(["v"], passed=True))
-        ledger.completion(slot(), answer(content="second"), Sampling(), 1)
+        ledger.completion(slot(), answer(content="first"), Sampling(), Tries(1))
+        ledger.verdicts(slot().head("verdict"), [verdict], mark=verdict_mark(["v"]) << 1 | 1)
+        ledger.completion(slot(), answer(content="second"), Sampling(), Tries(1))
     with reopened(tmp_path) as ledger:
         (record,) = ledger.records()
         assert ledger.known()[address(slot())].verdict == 0
@@ -132,14 +132,14 @@ def test_the_latest_answer_counts_and_takes_its_verdict_along(tmp_path: Path) ->
 
 def test_an_attempt_that_is_opened_again_keeps_its_answer_until_there_is_a_new_one(tmp_path: Path) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.completion(slot(), answer(), Sampling(), 1)
+        ledger.completion(slot(), answer(), Sampling(), Tries(1))
         ledger.reopen(slot().head("completion"))
         ledger.reopen(slot(5).head("completion"))  # never asked: nothing to open
     with reopened(tmp_path) as ledger:
         assert {place: known.kind for place, known in ledger.known().items()} == {address(slot()): "reopened"}
         assert len(list(ledger.records())) == 1
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.completion(slot(), answer(), Sampling(), 1)
+        ledger.completion(slot(), answer(), Sampling(), Tries(1))
     with reopened(tmp_path) as ledger:
         assert ledger.known()[address(slot())].kind == "completion"
 
@@ -149,7 +149,7 @@ def test_a_corrected_task_takes_the_place_of_the_old_one_and_voids_the_verdict(t
     corrected = task.model_copy(update={"answer": "42"})
     slots = [Slot.make(one, 0, 0, task.prompt()) for one in (task, corrected)]
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.completion(slots[0], answer(), Sampling(), 1)
+        ledger.completion(slots[0], answer(), Sampling(), Tries(1))
         ledger.verdicts(slots[0].head("verdict"), [Verdict(by="v", passed=False)], mark=2)
         ledger.correct(slots[1])
     with reopened(tmp_path) as ledger:
@@ -163,7 +163,7 @@ def test_records_come_in_the_order_of_tasks_and_attempts(tmp_path: Path) -> None
     places = [(number, attempt) for number in range(5) for attempt in range(3)]
     with Ledger(tmp_path, writable=True) as ledger:
         for number, attempt in sorted(places, key=lambda place: (place[1], -place[0])):
-            ledger.completion(slot(number, attempt), answer(), Sampling(), 1)
+            ledger.completion(slot(number, attempt), answer(), Sampling(), Tries(1))
     with reopened(tmp_path) as ledger:
         assert [(record.task.id, record.attempt) for record in ledger.records()] == places
 
@@ -179,7 +179,7 @@ def test_a_record_holds_the_answer_word_for_word(tmp_path: Path) -> None:
         latency=0.25,
     )
     with Ledger(tmp_path, writable=True) as ledger:
-        ledger.completion(slot(), whole, Sampling(), 4)
+        ledger.completion(slot(), whole, Sampling(), Tries(4))
     with reopened(tmp_path) as ledger:
         (record,) = ledger.records()
     assert (record.completion, record.task, record.tries) == (whole, slot().task, 4)
@@ -192,11 +192,11 @@ def test_sessions_that_were_killed_are_told_from_those_that_ended(tmp_path: Path
     for workers, ended, abandoned in [(4, True, 2), (8, False, 0), (16, False, 0), (3, True, 0)]:
         with Ledger(tmp_path, writable=True) as ledger:
             ledger.note("started", workers=workers)
-            ledger.completion(slot(), answer(), Sampling(), 1)
+            ledger.completion(slot(), answer(), Sampling(), Tries(1))
             if ended:
                 ledger.note("ended", abandoned=abandoned, skipped=workers)
     with reopened(tmp_path) as ledger:
-        sessions = ledger.sessions()
+        sessions = ledger.sessions(running=False)
     assert (sessions.number, sessions.killed, sessions.skipped) == (4, 2, 3)
     assert sessions.abandoned == 2 + 8 + 16
     times = [json.loads(line)["at"] for line in (tmp_path / "journal-00000.jsonl").read_bytes().splitlines()]
@@ -206,8 +206,8 @@ def test_sessions_that_were_killed_are_told_from_those_that_ended(tmp_path: Path
 def test_an_empty_ledger_adds_up_to_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
         assert not list(ledger.records())
-        assert ledger.sessions() == (0, 0, 0, 0.0, 0)
-        assert (ledger.spent(), ledger.tokens(), ledger.known()) == (([], 0), 0, {})
+        assert ledger.sessions(running=False) == (0, 0, 0, 0.0, 0)
+        assert (ledger.spent(), ledger.used(), ledger.known()) == (([], 0), 0, {})
 
 
 # Whatever happened
@@ -243,9 +243,11 @@ def book(path: Path, events: Sequence[Event]) -> None:
             ledger = Ledger(path, writable=True)
         elif what in ("completion", "cut"):
             reason = "stop" if what == "completion" else "length"
-            ledger.completion(place, answer(tokens, finish_reason=reason), Sampling(max_tokens=50), tries)
+            ledger.completion(
+                place, answer(tokens, finish_reason=reason), Sampling(max_tokens=50), Tries(tries, used=3)
+            )
         elif what in ("failure", "refusal"):
-            ledger.failure(place, failure(tries=tries), final=what == "refusal")
+            ledger.failure(place, failure(tries=tries), Tries(tries, used=3), final=what == "refusal")
         elif what in ("verdict", "crash"):
             ledger.verdicts(place.head("verdict"), (), mark=5, crash="bug" if what == "crash" else None)
         else:
@@ -263,7 +265,7 @@ def test_the_sums_add_up_whatever_happened(tmp_path_factory: pytest.TempPathFact
     with reopened(path) as ledger:
         records = list(ledger.records())
         known = ledger.known()
-        spent, tokens = ledger.spent(), ledger.tokens()
+        spent, used = ledger.spent(), ledger.used()
     assert [(record.task.id, record.attempt) for record in records] == sorted(latest)
     assert known.keys() == {address(slot(*place)) for place in latest}
     for record in records:
@@ -275,5 +277,5 @@ def test_the_sums_add_up_whatever_happened(tmp_path_factory: pytest.TempPathFact
     kept = [record.completion.usage for record in records if record.completion is not None]
     both = [*kept, *(one.usage for one in spent.superseded)]
     assert sorted(usage.completion_tokens or 0 for usage in both) == sorted(event.tokens for event in paid)
-    assert tokens == sum(event.tokens + 1 for event in paid)
+    assert used == 3 * len(answers)
     assert spent.retries == sum(event.tries - 1 for event in answers)

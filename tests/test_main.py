@@ -90,7 +90,7 @@ def test_a_provider_a_model_an_address_and_a_file(tmp_path: Path, capsys: pytest
     ("arguments", "words"),
     [
         (["--tasks", "0"], "no tasks"),
-        (["--tasks", "nowhere.jsonl"], r"nowhere.jsonl"),
+        (["--tasks", "nowhere.jsonl"], "solves only tasks that it makes itself"),
         (["--teacher", "nobody", "--model", "m"], "no provider 'nobody'"),
         (["--teacher", "demo", "--model", "m"], "demo"),
     ],

@@ -88,7 +88,7 @@ def test_a_bar_on_a_terminal(tmp_path: Path, progress: bool | None) -> None:
     assert "\r" in shown  # it is drawn in place
     assert last.startswith("cot_distill: 100%")
     assert "20/20" in last
-    assert "20 samples (10 passed, 10 wrong), 0 failed, 60 tokens" in last
+    assert "0 failed, 20 samples (10 passed, 10 wrong), 60 tokens" in last
 
 
 def test_silence_on_a_terminal(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_plain_line_where_there_is_no_terminal(tmp_path: Path) -> None:
     result = subprocess.run(asking(tmp_path / "run", None), capture_output=True, text=True, check=True)
     assert result.stdout == ""
     assert re.fullmatch(
-        r"cot_distill: 20 of 20 attempts, 20 samples \(10 passed, 10 wrong\), 0 failed, 60 tokens, [\d.]+/s\n",
+        r"cot_distill: 20 of 20 attempts: 0 failed, 20 samples \(10 passed, 10 wrong\), 60 tokens, [\d.]+/s\n",
         result.stderr,
     )
 
@@ -116,18 +116,19 @@ def test_a_second_session_starts_where_the_first_stopped(tmp_path: Path) -> None
     exec(code, {"path": str(tmp_path / "run")})
     shown, _ = on_a_terminal(asking(tmp_path / "run", True))
     drawn = [line for line in re.split(r"[\r\n]+", shown) if line]
-    assert "15/20" in drawn[0]
     assert "20/20" in drawn[-1]
-    assert "5 samples (2 passed, 3 wrong), 0 failed, 15 tokens" in drawn[-1]
+    assert "0 failed, 5 samples (2 passed, 3 wrong), 15 from earlier, 15 tokens" in drawn[-1]
     result = subprocess.run(asking(tmp_path / "run", None), capture_output=True, text=True, check=True)
-    assert result.stderr == "cot_distill: 20 attempts from earlier, none new\n"
+    assert result.stderr == (
+        "cot_distill: 20 of 20 attempts: 0 failed, 0 samples, 20 from earlier, 0 tokens, 0.0/s\n"
+    )
 
 
 def test_lines_come_now_and_then_and_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LINE_SECONDS", 0.0)
-    progress = Progress(3, 0)
+    progress = Progress(3)
     with show_progress(progress, None):
         for outcome in (sample(), failure(), sample()):
             progress.count(outcome)
@@ -140,7 +141,7 @@ def test_lines_come_now_and_then_and_at_the_end(
 
 
 def test_few_lines_are_written_however_many_outcomes_come(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(None, 0)
+    progress = Progress(None)
     with show_progress(progress, None):
         for _ in range(10_000):
             progress.count(sample())
@@ -148,22 +149,23 @@ def test_few_lines_are_written_however_many_outcomes_come(capsys: pytest.Capture
 
 
 def test_an_error_does_not_hide_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(None, 0)
+    progress = Progress(None)
     with pytest.raises(LookupError), show_progress(progress, None):
         progress.count(sample())
         raise LookupError
-    assert capsys.readouterr().err.startswith("cot_distill: 1 attempts, 1 samples, 0 failed, 1.0k tokens, ")
+    assert capsys.readouterr().err.startswith("cot_distill: 1 attempts: 0 failed, 1 samples, 1.0k tokens, ")
 
 
 # What is shown
 
 
 def test_everything_is_counted() -> None:
-    progress = Progress(10, 3)
+    progress = Progress(10)
+    progress.count_earlier(3)
     for outcome in (sample(), sample(True), sample(False), sample(None), failure()):
         progress.count(outcome)
     assert (progress.done, progress.samples, progress.passed, progress.wrong, progress.failed) == (8, 4, 1, 1, 1)
-    assert str(progress) == "4 samples (1 passed, 1 wrong), 1 failed, 4.0k tokens"
+    assert str(progress) == "1 failed, 4 samples (1 passed, 1 wrong), 3 from earlier, 4.0k tokens"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_everything_is_counted() -> None:
     [(0, "0"), (999, "999"), (1000, "1.0k"), (1_234_567, "1.2M"), (5 * 10**9, "5.0G"), (2 * 10**13, "20000.0G")],
 )
 def test_tokens_are_rounded(tokens: int, text: str) -> None:
-    progress = Progress(None, 0)
+    progress = Progress(None)
     progress.tokens = tokens
     assert str(progress).endswith(f"{text} tokens")
 
@@ -180,8 +182,9 @@ def test_tokens_are_rounded(tokens: int, text: str) -> None:
     ("total", "done", "of", "left"), [(None, 0, "", False), (10, 0, " of 10", True), (3, 2, " of 3", False)]
 )
 def test_the_time_that_is_left_is_told_where_it_can_be(total: int | None, done: int, of: str, left: bool) -> None:
-    progress = Progress(total, done)
+    progress = Progress(total)
+    progress.count_earlier(done)
     progress.count(sample())
     line = progress.line()
-    assert line.startswith(f"cot_distill: {done + 1}{of} attempts, 1 samples, 0 failed, 1.0k tokens, ")
+    assert line.startswith(f"cot_distill: {done + 1}{of} attempts: 0 failed, 1 samples, ")
     assert bool(re.search(r", \d+ s left$", line)) is left

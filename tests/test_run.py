@@ -208,11 +208,10 @@ def test_export_returns_what_the_writer_returns_and_lets_its_errors_out(run: Run
     assert (tmp_path / "rows.jsonl").read_text() == "as it was"
 
 
-def test_an_empty_export_says_so(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = run.to_jsonl(tmp_path / "rows.jsonl", filters.limit(0))
-    assert path.read_bytes() == b""
-    assert "no row was written: none of the" in caplog.text
-    assert "run.report()" in caplog.text
+def test_an_empty_export_is_an_error_that_says_why(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no row to write: 0 samples, 0 of them wrong"):
+        run.to_jsonl(tmp_path / "rows.jsonl", filters.limit(0))
+    assert not (tmp_path / "rows.jsonl").exists()
 
 
 def test_as_a_dataset(run: Run) -> None:

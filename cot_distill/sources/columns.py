@@ -65,10 +65,11 @@ _OTHERS = {
 }
 _FITS: dict[str, Callable[[object], bool]] = {
     "answer": lambda value: value is None or _is_scalar(value),
-    "id": lambda value: isinstance(value, str | int | None) and not isinstance(value, bool),
+    "id": lambda value: _is_id(_as_written(value)),
     "system": lambda value: isinstance(value, str | None),
     "tests": lambda value: isinstance(value, str | list | dict | None),
 }
+_EXACT = 2**53  # from here on a float need not be the integer that it was
 _WAY_OUT = "name columns with instruction=, answer=, id=, system=, tests= or messages="
 
 
@@ -148,7 +149,7 @@ class TaskMaker:
             elif field == "instruction":
                 fields[field] = _question(value, column, rest)
             elif not _is_missing(value):
-                fields[field] = _answer(value, column) if field == "answer" else value
+                fields[field] = _answer(value, column) if field == "answer" else _as_written(value)
         if isinstance(rest.get("metadata"), Mapping):  # as Task.model_dump writes it
             rest |= rest.pop("metadata")
         _check_storable(row)
@@ -197,21 +198,35 @@ def _conversation(value: object, column: str) -> tuple[Message, ...]:
 
 def _is_scalar(value: object) -> bool:
     """A text, a number, or a list that holds just one (some data sets wrap their answers)."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return isinstance(value, str | int | float | Decimal)
+    return isinstance(_unwrapped(value), str | int | float | Decimal)
 
 
 def _answer(value: object, column: str) -> str:
     if not _is_scalar(value):
         raise BadRow(f"column {column!r} holds {kind(value)}: a reference answer is text or a number")
-    return str(value[0] if isinstance(value, list) else value)
+    return str(_as_written(_unwrapped(value)))
+
+
+def _unwrapped(value: object) -> object:
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
+def _as_written(value: object) -> object:
+    """A whole float as the integer that it was: a table turns 4 into 4.0 where another row holds nothing."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value
+
+
+def _is_id(value: object) -> bool:
+    return (isinstance(value, str | int) and not isinstance(value, bool)) or _is_missing(value)
 
 
 def _is_missing(value: object) -> bool:
-    return (
-        value is None or value == "" or (isinstance(value, float) and value != value)
-    )  # NaN is how pandas says null
+    # NaN is how pandas says null.
+    return value is None or value == "" or (isinstance(value, float) and value != value)
 
 
 def _check_storable(values: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ file that is damaged (cut short, not what it says it is) always raises: what is 
 
 from __future__ import annotations
 
-import csv as csv_format
 import gzip
 import io
 import zlib
@@ -23,12 +22,13 @@ from pydantic_core import from_json
 
 from cot_distill.errors import SourceError
 from cot_distill.sources.columns import Columns, kind
+from cot_distill.sources.csv_stream import csv_rows
 from cot_distill.sources.json_stream import JSONStructureError, array_elements
 from cot_distill.sources.source import Broken, Located, OnError, Source
+from cot_distill.sources.text import BOM, not_utf8
 
 __all__ = ["csv", "format_of", "json", "jsonl", "parquet"]
 
-_BOM = b"\xef\xbb\xbf"
 _SNIFF = 1 << 20  # bytes of a first line that may be read to tell JSON Lines from JSON
 _BLANK = 1 << 12  # bytes of white space after it that do not matter
 _ROWS_AT_ONCE = 64
@@ -72,6 +72,9 @@ def json(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: U
 def csv(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: Unpack[Columns]) -> Source:
     """Read CSV, or TSV if the name says so. The first line names the columns; an empty cell holds nothing.
 
+    Cells stand between commas, tabs, semicolons or bars: whichever of them the first line has most of, outside of
+    quotes. A cell may be long and may have many lines, in quotes; a quote inside it is written twice.
+
     Args:
         path: A file, also compressed (``.gz``, ``.zst``).
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
@@ -80,7 +83,7 @@ def csv(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: Un
     Raises:
         SourceError: There is no such file.
     """
-    return _text_source(path, _tsv_rows if format_of(Path(path)) == ".tsv" else _csv_rows, "line", on_error, columns)
+    return _text_source(path, _tsv_rows if format_of(Path(path)) == ".tsv" else csv_rows, "line", on_error, columns)
 
 
 def parquet(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: Unpack[Columns]) -> Source:
@@ -165,7 +168,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _jsonl_rows(file: BinaryIO) -> Iterator[Located]:
     for number, line in enumerate(file, start=1):
-        text = line.removeprefix(_BOM) if number == 1 else line
+        text = line.removeprefix(BOM) if number == 1 else line
         if text.strip():
             yield number, _decoded(text.rstrip(b"\r\n"))
 
@@ -174,7 +177,7 @@ def _is_json_lines(path: str | PathLike[str]) -> bool:
     """Whether the first line is a whole object and another one begins after it."""
     with _opened(_existing(path)) as file:
         first = file.readline(_SNIFF)
-        if not first.endswith(b"\n") or not isinstance(_decoded(first.removeprefix(_BOM)), dict):
+        if not first.endswith(b"\n") or not isinstance(_decoded(first.removeprefix(BOM)), dict):
             return False
         return file.read(_BLANK).lstrip()[:1] == b"{"
 
@@ -192,56 +195,13 @@ def _decoded(text: bytes) -> object:
     try:
         row = from_json(text, cache_strings="keys")
     except ValueError as error:
-        try:
-            text.decode()
-        except UnicodeDecodeError as bad:
-            return Broken(f"not UTF-8 (byte 0x{text[bad.start]:02x} at column {bad.start + 1})")
-        return Broken(f"not JSON: {error}".replace(" at line 1 column", " at column"))
+        problem = f"not JSON: {error}".replace(" at line 1 column", " at column")
+        return Broken(not_utf8(text) or problem)
     return row if isinstance(row, dict) else Broken(f"not an object but {kind(row)}")
 
 
 def _tsv_rows(file: BinaryIO) -> Iterator[Located]:
-    return _csv_rows(file, delimiter="\t")
-
-
-def _csv_rows(file: BinaryIO, delimiter: str = ",") -> Iterator[Located]:
-    header: list[str] = []
-    for number, cells in _records(file, delimiter):
-        if isinstance(cells, Broken):
-            yield number, cells if header else cells._replace(last=True)
-        elif not header:
-            header = cells
-            if repeated := next((name for name in header if header.count(name) > 1), None):
-                yield number, Broken(f"two columns are called {repeated!r}", last=True)
-        elif len(cells) != len(header):
-            yield number, Broken(f"{len(cells)} cells, but the header names {len(header)} columns")
-        else:
-            yield number, {name: cell or None for name, cell in zip(header, cells, strict=True)}
-
-
-def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str] | Broken]]:
-    """The records that are not blank, each with the number of its first line."""
-    lines = chain([file.readline().removeprefix(_BOM)], file)
-    # Bytes that are no UTF-8 become surrogates, so that the record they stand in can be told.
-    reader = csv_format.reader(
-        (line.decode(errors="surrogateescape") for line in lines), delimiter=delimiter, strict=True
-    )
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader)
-            text = "".join(cells)
-            text.encode()
-        except StopIteration:
-            return
-        except csv_format.Error as error:
-            hint = " (is a quote left open?)" if "limit" in str(error) or "end of data" in str(error) else ""
-            yield number, Broken(f"not CSV: {error}{hint}")
-        except UnicodeEncodeError:
-            yield number, Broken("not UTF-8")
-        else:
-            if text.strip():
-                yield number, cells
+    return csv_rows(file, delimiter="\t")
 
 
 def _parquet_rows(path: Path) -> Iterator[Located]:

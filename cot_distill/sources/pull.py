@@ -12,14 +12,15 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, M
 from contextlib import aclosing
 from hashlib import blake2b
 from os import PathLike
-from typing import Any
+from typing import Any, NoReturn
 
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
-from cot_distill.errors import ConfigError
+from cot_distill.errors import ConfigError, SourceError
 from cot_distill.protocols import Tasks
 from cot_distill.sources.columns import BadRow, TaskMaker
+from cot_distill.sources.frames import is_frame
 from cot_distill.sources.hub import dataset
 from cot_distill.sources.paths import read
 from cot_distill.sources.source import Source, close, rows
@@ -44,9 +45,12 @@ def open_tasks(tasks: TaskInput, *, unique: bool = True) -> _Pulled:
     Close the iterator (``contextlib.aclosing``) to close the generator or file underneath.
 
     Args:
-        tasks: A :class:`Source`, a path, a dataset of the ``datasets`` library, or any iterable or async iterable of
-            tasks, dicts or questions, also an endless one.
+        tasks: A :class:`Source`, a path, a dataset of the ``datasets`` library, a pandas DataFrame, or any iterable
+            or async iterable of tasks, dicts or questions, also an endless one.
         unique: Check that no id comes twice. Takes about 120 bytes a task: not for endless input.
+
+    Returns:
+        An async iterator of places and tasks.
 
     Raises:
         ConfigError: This is no collection of tasks.
@@ -54,12 +58,22 @@ def open_tasks(tasks: TaskInput, *, unique: bool = True) -> _Pulled:
         Exception: What the user's own iterable raises, as it is.
     """
     if isinstance(tasks, AsyncIterable):
-        source = rows(())  # stands in for messages
-        pulled = _pull_async(tasks, source)
-    else:
-        source = _as_source(tasks)
-        pulled = _pull_in_thread(source) if source.blocking else _pull(source)
+        stream = _Stream()
+        pulled = _pull_async(tasks, stream)
+        return _without_repeats(pulled, stream) if unique else pulled
+    source = _as_source(tasks)
+    pulled = _pull_in_thread(source) if source.blocking else _pull(source)
     return _without_repeats(pulled, source) if unique else pulled
+
+
+class _Stream:
+    """An async input, as far as messages go: it has neither columns to name nor rows to skip."""
+
+    def describe(self, position: int) -> str:
+        return f"input, row {position}"
+
+    def reject(self, position: int, problem: str) -> NoReturn:
+        raise SourceError(f"{self.describe(position)}: {problem}") from None
 
 
 def _as_source(tasks: object) -> Source:
@@ -73,11 +87,9 @@ def _as_source(tasks: object) -> Source:
         return dataset(tasks)
     if isinstance(tasks, Mapping):
         raise ConfigError("this is a single dict: pass a list, [{…}]")
-    if hasattr(tasks, "columns") and hasattr(tasks, "to_dict"):  # iterating would give the names of its columns
-        raise ConfigError(f"a {type(tasks).__name__} is no list of tasks: pass its rows, frame.to_dict('records')")
     if isinstance(tasks, Iterable) and not isinstance(tasks, bytes | bytearray):
-        return rows(tasks)
-    kinds = "a path, a source, a dataset, or a list or (async) generator of tasks, dicts or questions"
+        return rows(tasks, name="DataFrame" if is_frame(tasks) else "input")
+    kinds = "a path, a source, a dataset, a DataFrame, or a list or (async) generator of tasks, dicts or questions"
     raise ConfigError(f"tasks must be {kinds}, not {type(tasks).__name__}")
 
 
@@ -135,7 +147,7 @@ def _take(located: Iterator[tuple[int, Task]]) -> tuple[list[tuple[int, Task]], 
     return taken, None
 
 
-async def _pull_async(tasks: AsyncIterable[object], source: Source) -> _Pulled:
+async def _pull_async(tasks: AsyncIterable[object], stream: _Stream) -> _Pulled:
     make = TaskMaker({})
     iterator = aiter(tasks)
     position = 0
@@ -145,23 +157,23 @@ async def _pull_async(tasks: AsyncIterable[object], source: Source) -> _Pulled:
             try:
                 task = make(row)
             except BadRow as problem:
-                source.reject(position, str(problem))
-                continue
+                stream.reject(position, str(problem))
             yield position, task
     finally:
         if isinstance(iterator, AsyncGenerator):
             await iterator.aclose()
 
 
-async def _without_repeats(pulled: _Pulled, source: Source) -> _Pulled:
-    places: dict[int, int] = {}
+async def _without_repeats(pulled: _Pulled, places: Source | _Stream) -> _Pulled:
+    seen: dict[int, int] = {}
     async with aclosing(pulled):
         async for position, task in pulled:
-            first = places.setdefault(_fingerprint(task.id), position)
+            first = seen.setdefault(_fingerprint(task.id), position)
             if first == position:
                 yield position, task
             else:
-                source.reject(position, _repeated(task, _in_short(source, first, position)))
+                where = _in_short(places, first, position)
+                places.reject(position, _repeated(task, where, options=isinstance(places, Source)))
 
 
 def _fingerprint(task_id: int | str) -> int:
@@ -170,17 +182,16 @@ def _fingerprint(task_id: int | str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
-def _in_short(source: Source, first: int, position: int) -> str:
+def _in_short(places: Source | _Stream, first: int, position: int) -> str:
     """Where the first one stands, without the name if that is the same."""
-    name = source.describe(position).rpartition(", ")[0]
-    return source.describe(first).removeprefix(f"{name}, ")
+    name = places.describe(position).rpartition(", ")[0]
+    return places.describe(first).removeprefix(f"{name}, ")
 
 
-def _repeated(task: Task, first: str) -> str:
+def _repeated(task: Task, first: str, *, options: bool) -> str:
     skip = "read with on_error='skip' to leave repeats out"
-    if "id" in task.model_fields_set:
-        return (
-            f"the same id {task.id!r} as {first}; ids must be unique: change one, name another column with id=…, "
-            f"go by content with id=None, or {skip}"
-        )
-    return f"the same task as {first}; remove one, give both an id, or {skip}"
+    if "id" not in task.model_fields_set:
+        way_out = f"remove one, give both an id, or {skip}" if options else "remove one, or give both an id"
+        return f"the same task as {first}; {way_out}"
+    others = f", name another column with id=…, go by content with id=None, or {skip}" if options else ""
+    return f"the same id {task.id!r} as {first}; ids must be unique: change one{others}"

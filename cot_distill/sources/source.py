@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Unpack
 
 from cot_distill.errors import ConfigError, SourceError
 from cot_distill.sources.columns import BadInput, BadRow, Columns, TaskMaker
+from cot_distill.sources.frames import Rows, is_frame
 from cot_distill.types import Task
 
 __all__ = ["Broken", "Located", "OnError", "Source", "close", "rows"]
@@ -137,7 +138,7 @@ def rows(
     """Make a source of rows that are in memory or come from a generator: mappings of columns, or plain questions.
 
     Args:
-        items: The rows. A generator can be read once only, and is closed when reading stops.
+        items: The rows, or a pandas DataFrame. A generator can be read once only, and is closed when reading stops.
         name: What the input is called in messages.
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
@@ -146,6 +147,8 @@ def rows(
         >>> [task.answer for task in rows([{"question": "What is 2 + 2?", "answer": 4}])]
         ['4']
     """
+    if is_frame(items):
+        items = Rows(items)
     used = False
 
     def open_rows() -> Iterator[Located]:

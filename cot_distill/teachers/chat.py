@@ -22,13 +22,22 @@ from cot_distill.types import Completion, FinishReason, Message, Sampling, Trace
 
 __all__ = ["decode", "encode"]
 
-_log = logging.getLogger("cot_distill")
+log = logging.getLogger("cot_distill")
 
 
 def encode(messages: Sequence[Message], sampling: Sampling, *, model: str, preset: Preset) -> dict[str, Any]:
     """Write the request body. What is None is not sent, and ``sampling.extra`` wins over everything else.
 
     A setting that the provider has no field for, or refuses to be told, is left out with one warning.
+
+    Args:
+        messages: The conversation.
+        sampling: How to answer.
+        model: As the provider names it.
+        preset: The provider's ways.
+
+    Returns:
+        The body, to be written as JSON.
 
     Raises:
         ConfigError: ``extra`` asks for a stream or for several answers at once.
@@ -75,7 +84,7 @@ def _thinking(sampling: Sampling, preset: Preset) -> dict[str, Any]:
 
 @functools.cache  # once, not once a request
 def _warn_left_out(provider: str, setting: str) -> None:
-    _log.warning("%s takes no %s: it is left out", provider, setting)
+    log.warning("%s takes no %s: it is left out", provider, setting)
 
 
 def decode(payload: Any, *, preset: Preset) -> Completion:
@@ -84,6 +93,13 @@ def decode(payload: Any, *, preset: Preset) -> Completion:
     The reasoning is read from all fields that servers use. The same text in two of them is kept once. Two *different*
     texts are both kept, each between think tags of its own, so that no text is preferred or lost and
     :func:`~cot_distill.trace.parse_trace` refuses the completion as ``repeated``. Inline tags stay in the content.
+
+    Args:
+        payload: The parsed body. That its texts are Unicode is for the parser to see to (``from_json`` does).
+        preset: The provider's ways.
+
+    Returns:
+        The completion, without what only HTTP knows: the latency and the headers.
 
     Raises:
         TeacherError: It is an error after all, or no completion.
@@ -106,10 +122,6 @@ def decode(payload: Any, *, preset: Preset) -> Completion:
     reasoning, kind = _reasoning(message, thought)
     if kind == "none":
         kind = _unseen(content, usage, hides=preset.hides_reasoning(model or ""))
-    try:
-        f"{content}{reasoning}{raw}{model}".encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and no file can hold
-        raise _unavailable(preset, payload, "answered with text that is not Unicode") from None
     return Completion(
         content=content,
         reasoning=reasoning,

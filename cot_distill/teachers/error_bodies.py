@@ -6,6 +6,7 @@ errors. What the codes mean is for :mod:`cot_distill.teachers.faults`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,14 @@ class Said:
 
 
 def read_error(payload: Any, provider: str) -> Said | None:
-    """Find the error in a parsed body; None if it carries none.
+    """Find the error in a parsed body.
+
+    Args:
+        payload: The parsed body.
+        provider: The provider's name, for codes that only it uses.
+
+    Returns:
+        What it says, or None if it carries no error.
 
     Example:
         >>> read_error({"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}, "mine").text
@@ -95,7 +103,13 @@ def _words(value: Any, depth: int = 5) -> str:
 
 
 def describe(body: bytes) -> str:
-    """Say in a few words what a body is that is no JSON.
+    """Say in a few words what a body is that cannot be read as JSON.
+
+    Args:
+        body: The body of a response.
+
+    Returns:
+        A noun phrase, such as "an empty body".
 
     Example:
         >>> describe(b"<html><title>502 Bad Gateway</title>")
@@ -105,7 +119,8 @@ def describe(body: bytes) -> str:
     if not text:
         return "an empty body"
     if text.startswith(("{", "[")):
-        return f"JSON that is cut or broken ({len(body)} bytes)"
+        broken = f"JSON that is cut or broken ({len(body)} bytes)"
+        return "text that is not Unicode" if _is_not_unicode(body) else broken
     if text.startswith("data:"):
         return "a stream of events"
     if not text.startswith("<"):
@@ -114,8 +129,30 @@ def describe(body: bytes) -> str:
     return f"a web page ({one_line(title[1])})" if title else "a web page"
 
 
+def _is_not_unicode(body: bytes) -> bool:
+    """Whether JSON holds a stray byte, or half a surrogate pair, which it can spell and no file can hold."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        return error.reason != "unexpected end of data"  # that is a cut
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
 def one_line(text: str) -> str:
-    """Fold white space, blank out secrets, and cut to a bearable length."""
+    """Fold white space, blank out secrets, and cut to a bearable length.
+
+    Args:
+        text: Whatever a server said.
+
+    Returns:
+        One line of at most 300 characters, which can be written anywhere.
+    """
     text = text[:4000].encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written anywhere
     line = redact(re.sub(r"[\x00-\x20\x7f-\x9f\s]+", " ", text)).strip()
     return line if len(line) <= 300 else f"{line[:299]}…"
@@ -135,6 +172,12 @@ _SECRET = re.compile(
 def redact(text: str) -> str:
     """Blank out whatever looks like a key or token.
 
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with ``[redacted]`` in place of each.
+
     Example:
         >>> redact("Incorrect API key provided: sk-abc123def")
         'Incorrect API key provided: [redacted]'
@@ -143,7 +186,15 @@ def redact(text: str) -> str:
 
 
 def request_id(headers: Mapping[str, str], payload: Any) -> str | None:
-    """The provider's id of a request, from the headers or the body."""
+    """Find the provider's id of a request.
+
+    Args:
+        headers: The response's headers, names in lower case.
+        payload: The parsed body, or None.
+
+    Returns:
+        The id, from the headers rather than the body, or None.
+    """
     error = payload.get("error") if isinstance(payload, dict) else None
     holders = [headers, *(holder for holder in (payload, error) if isinstance(holder, dict))]
     names = ("x-request-id", "request-id", "x-amzn-requestid", "request_id", "requestId", "id")

@@ -29,9 +29,9 @@ from cot_distill.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from cot_distill.teachers.error_bodies import Said, describe, one_line, read_error, redact, request_id
+from cot_distill.teachers.error_bodies import Said, describe, one_line, read_error, request_id
 
-__all__ = ["body_error", "redact", "retry_after", "teacher_error"]
+__all__ = ["body_error", "retry_after", "teacher_error"]
 
 _LONGEST_WAIT = 15 * 60.0
 
@@ -153,7 +153,8 @@ def teacher_error(
 ) -> TeacherError:
     """Turn a response that is no completion into the error that fits.
 
-    That includes a 200 with an empty, blank or cut body or a web page (``UnavailableError``, kind ``malformed``).
+    That includes a 200 with an empty, blank or cut body, with text that is not Unicode, or with a web page
+    (``UnavailableError``, kind ``malformed``).
 
     Args:
         status: The HTTP status.
@@ -161,6 +162,9 @@ def teacher_error(
         body: The response's body.
         provider: The provider's name, for the message and for codes that only it uses.
         now: Seconds since the epoch, for hints that are dates. Default: the clock.
+
+    Returns:
+        The error, to be raised.
 
     Example:
         >>> teacher_error(402, {}, b'{"error": {"message": "Insufficient Balance"}}', provider="deepseek").fatal
@@ -191,6 +195,9 @@ def body_error(payload: Any, *, provider: str) -> TeacherError | None:
     Args:
         payload: The parsed body.
         provider: As for :func:`teacher_error`.
+
+    Returns:
+        The error, to be raised, or None.
 
     Example:
         >>> body_error({"base_resp": {"status_code": 1008, "status_msg": "balance"}}, provider="minimax").kind
@@ -252,6 +259,9 @@ def retry_after(headers: Mapping[str, str], payload: Any, *, now: float, status:
         payload: The parsed body, or None.
         now: Seconds since the epoch.
         status: The HTTP status.
+
+    Returns:
+        Seconds, 0 or more, or None.
 
     Example:
         >>> retry_after({"retry-after": "2.5"}, None, now=0.0)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cot_distill.testing.checks import check_teacher, check_writer
+from cot_distill.testing.teacher_checks import check_teacher
 from cot_distill.testing.teachers import Call, FlakyTeacher, ScriptedTeacher, echo_answer
+from cot_distill.testing.writer_checks import check_writer
 
 if TYPE_CHECKING:
     from cot_distill.testing.server import FaultServer, LoggedRequest

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cot_distill.teachers.error_bodies import describe, one_line, read_error
+from cot_distill.teachers.error_bodies import describe, one_line, read_error, redact
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,12 @@ def test_google_says_how_long_in_a_field() -> None:
         (b"", "an empty body"),
         (b" \n\n", "an empty body"),
         (b'{"choices": [{"mess', "JSON that is cut or broken (19 bytes)"),
+        ('{"choices": "caf\u00e9'.encode()[:-1], "JSON that is cut or broken (17 bytes)"),
+        (rb'{"content": "\ud83d', "JSON that is cut or broken (19 bytes)"),
+        (rb'{"content": "\ud83d\ude00"', "JSON that is cut or broken (26 bytes)"),
+        (b"[" * 100_000, "JSON that is cut or broken (100000 bytes)"),
+        (rb'{"content": "\ud83d"}', "text that is not Unicode"),
+        (b'{"content": "caf\xe9"}', "text that is not Unicode"),
         (b"data: {}\n\ndata: [DONE]", "a stream of events"),
         (b"<html><head><TITLE>\n Login </TITLE>", "a web page (Login)"),
         (b"<!DOCTYPE html>", "a web page"),
@@ -70,3 +77,21 @@ def test_one_line_is_one_short_line(text: str) -> None:
     assert len(line) <= 300
     assert line == " ".join(line.split())
     assert line.isprintable() or not any(ord(char) < 32 for char in line)
+
+
+def test_masked_keys_and_any_bearer_token_go_too() -> None:
+    assert redact("provided: sk-ab***********xyz. Find") == "provided: [redacted] Find"
+    assert redact("provided: xa***J7") == "provided: [redacted]"
+    assert redact("authorization: Bearer hunter-22") == "authorization: [redacted]"
+
+
+@pytest.mark.parametrize(
+    "text", ["Bearer token is missing", "model deepseek-ai/DeepSeek-V4-Pro", "risk-free", "ask-me"]
+)
+def test_plain_words_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+@given(st.text("abcdef0123456789-_*. skBearer", max_size=4000))
+def test_no_text_hides_a_key(text: str) -> None:
+    assert not re.search(r"(?<!\w)sk-\w{6,}", redact(text))
