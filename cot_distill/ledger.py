@@ -203,6 +203,9 @@ class Ledger:
         known: dict[bytes, Known] = {}
         for number, (head, *_) in enumerate(self.journal.entries()):
             place = address(head)
+            before = known.get(place)
+            if head.kind == "failure" and before is not None and _stays(before.kind, before.prompt, head):
+                continue
             if head.kind in _ANSWERS:
                 known[place] = Known(number, head.kind, head.prompt, head.content, head.mark, 0)
             elif head.kind == "task" and place in known:
@@ -220,6 +223,10 @@ class Ledger:
         verdicts: dict[bytes, int] = {}
         for number, (head, *_) in enumerate(self.journal.entries()):
             place = address(head)
+            if head.kind in ("failure", "refusal") and place in answers:
+                before = self.journal.entry(answers[place]).head
+                if _stays(before.kind, before.prompt, head):
+                    continue
             if head.kind in _ANSWERS:
                 answers[place] = number
                 tasks.pop(place, None)
@@ -313,6 +320,11 @@ class Ledger:
 def address(head: Head | Slot) -> bytes:
     """20 bytes that name an attempt: the key of its task and its number."""
     return head.key + head.attempt.to_bytes(4, "big")
+
+
+def _stays(kind: str, prompt: bytes, head: Head) -> bool:
+    """Whether what is there outlives a failure: an answer that was to be replaced, and could not be."""
+    return kind in ("completion", "cut", "reopened") and prompt == head.prompt
 
 
 def _cost(tries: Tries) -> dict[str, int | float]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 __all__ = ["longest_stall"]
 
@@ -21,8 +22,8 @@ _STALL = 20  # ticks without a beat
 async def longest_stall(work: Callable[[], Awaitable[T]]) -> tuple[T, float]:
     """Await something, and watch for how long nothing else could run meanwhile.
 
-    A task beats and a thread counts how often it wakes up without having seen a beat. Where the whole machine is busy
-    the thread stands still as well and counts nothing, so that only a loop that is blocked is noticed, not a slow one.
+    A task beats, and a thread counts how often it wakes up without having seen a beat. Where the whole machine is
+    busy the thread stands still as well and counts nothing: a loop that is slow is not taken for one that is blocked.
 
     Args:
         work: What to await.
@@ -48,7 +49,7 @@ async def longest_stall(work: Callable[[], Awaitable[T]]) -> tuple[T, float]:
     async with anyio.create_task_group() as group:
         group.start_soon(watch.beat)
         with watch.counting():
-            await anyio.sleep(0)  # the first beat
+            await checkpoint()  # the first beat
             try:
                 results.append(await work())
             except Exception as error:  # raised below, outside of the group: one plain error

@@ -1,4 +1,4 @@
-"""The proofs: they pass what keeps its promises, and name the promise that is broken."""
+"""The proof of a teacher: it passes one that keeps its promises, and names the promise that is broken."""
 
 from __future__ import annotations
 
@@ -173,6 +173,35 @@ class Blocking(Counts):
         return GOOD
 
 
+class Sleeps(Base):
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Any:
+        time.sleep(0.3)
+        return GOOD
+
+
+class LoadsAtFirst(Base):
+    loaded = False
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Any:
+        if not self.loaded:
+            time.sleep(0.3)
+            self.loaded = True
+        await anyio.sleep(0.02)
+        return GOOD
+
+
+class Threads(Base):
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Any:
+        await anyio.to_thread.run_sync(time.sleep, 0.3, abandon_on_cancel=True)
+        return GOOD
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [LoadsAtFirst, Threads])
+async def test_a_teacher_that_lets_others_run_passes(make: Callable[[], Any]) -> None:
+    await check_teacher(make())
+
+
 class Disguises(Base):
     async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Any:
         try:
@@ -214,6 +243,7 @@ class BrokenByCancelling(Base):
         (OneAtATime, "asked twice at the same time, it raised RuntimeError: already busy"),
         (Stubborn, r"took [1-9]\.\d s to leave after it was cancelled"),
         (Blocking, r"took [1-9]\.\d s to leave after it was cancelled"),
+        (Sleeps, r"complete\(\) blocked the event loop for \d\.\d s: no other task could run; await what waits"),
         (Disguises, "cancelled, it raised ValueError: timed out"),
         (BrokenByCancelling, "after a cancelled call, .* raised RuntimeError: the connection is in a bad state"),
     ],

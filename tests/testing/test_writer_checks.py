@@ -1,4 +1,4 @@
-"""The proofs: they pass what keeps its promises, and name the promise that is broken."""
+"""The proof of a writer: it passes one that keeps its promises, and names the promise that is broken."""
 
 from __future__ import annotations
 
