@@ -72,9 +72,21 @@ class Asker:
             StoppedError: :meth:`stop` was called before the request could be sent.
             BudgetReachedError: Not even this request alone could be paid for at its worst.
         """
-        completion: Completion = await self._retrying(self._request, tries, slot)
+        # The first request is made outside tenacity, which takes as long as all else here; most need no second one.
+        try:
+            completion = await self._request(tries, slot)
+        except TeacherError as error:
+            if not error.transient:
+                raise
+            completion = await self._retrying(self._ask_again, tries, slot, [error])
         self._warned = True  # it works: later trouble is for the report
         return completion
+
+    async def _ask_again(self, tries: Tries, slot: Slot, first: list[TeacherError]) -> Completion:
+        """For tenacity: ends in the first request's error once, then asks."""
+        if first:
+            raise first.pop()
+        return await self._request(tries, slot)
 
     def stop(self) -> None:
         """Send no further request."""

@@ -30,6 +30,12 @@ _UNCLEAN = re.compile(
 def passed(samples: Iterable[Sample], /) -> Iterator[Sample]:
     """Keep the samples that every verifier found right (``sample.passed is True``).
 
+    Args:
+        samples: The samples, with their verdicts.
+
+    Yields:
+        The right ones.
+
     Raises:
         ConfigError: A sample carries no verdict, so that nothing has been verified: without this the dataset
             would be empty for no visible reason.
@@ -58,6 +64,9 @@ def limit(n: int) -> Filter:
     Args:
         n: How many, at most.
 
+    Returns:
+        A filter.
+
     Raises:
         ConfigError: ``n`` is negative.
 
@@ -78,6 +87,12 @@ def clean(samples: Iterable[Sample], /) -> Iterator[Sample]:
     A tokenizer reads ``<|im_end|>``, ``<｜Assistant｜>``, ``[INST]`` and their kind as the end of the turn, wherever
     they stand; a student then learns to stop in mid-thought. Only teachers that write *about* chat formats give
     such samples, so this is not on by default. How many were dropped is logged as a warning.
+
+    Args:
+        samples: The samples.
+
+    Yields:
+        Those without such text.
 
     Example:
         >>> from cot_distill.types import Task, Trace

@@ -56,7 +56,14 @@ class Request:
     """Requests that this server had seen before this one."""
 
     def json(self) -> Any:
-        """Read the body as JSON; a ValueError if it is none."""
+        """Read the body as JSON; a ValueError if it is none.
+
+        Returns:
+            The value.
+
+        Raises:
+            ValueError: The body is not JSON.
+        """
         return json.loads(self.body)
 
 
@@ -81,7 +88,16 @@ class Reply:
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-        """Reply with a value as JSON."""
+        """Reply with a value as JSON.
+
+        Args:
+            value: Anything that ``json.dumps`` takes.
+            status: The HTTP status.
+            headers: On top of those that every reply has.
+
+        Returns:
+            The reply.
+        """
         return cls(status, json.dumps(value).encode(), headers or {})
 
 
@@ -118,7 +134,11 @@ class LoopbackServer:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a slash at the end; known once the server was started."""
+        """``http://127.0.0.1:PORT``, without a slash at the end; known once the server was started.
+
+        Raises:
+            RuntimeError: The server was never started.
+        """
         if self._url is None:
             raise RuntimeError("the server has no URL yet: use it in a `with` block")
         return self._url

@@ -43,6 +43,13 @@ class Teacher(Protocol):
     async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
         """Ask once.
 
+        Args:
+            messages: The conversation; the last turn is the user's.
+            sampling: How to answer. What a teacher has no use for it may leave out.
+
+        Returns:
+            The completion, also one that is cut or has no reasoning: what that means is decided later.
+
         Raises:
             TeacherError: No usable completion came back.
         """
@@ -60,7 +67,14 @@ class Template(Protocol):
     """
 
     def __call__(self, task: Task, /) -> Sequence[Message]:
-        """Return the messages to send."""
+        """Return the messages to send.
+
+        Args:
+            task: The task.
+
+        Returns:
+            The conversation; the last turn is the user's.
+        """
         ...
 
 
@@ -78,7 +92,15 @@ class Verifier(Protocol):
     """
 
     def __call__(self, task: Task, trace: Trace, /) -> Verdict | Awaitable[Verdict]:
-        """Return right, wrong or cannot tell, with a reason."""
+        """Return right, wrong or cannot tell, with a reason.
+
+        Args:
+            task: The task, with its reference.
+            trace: What the teacher thought and answered.
+
+        Returns:
+            The verdict, or something to await that gives it.
+        """
         ...
 
 
@@ -93,7 +115,14 @@ class Formatter(Protocol):
     """
 
     def __call__(self, sample: Sample, /) -> Row:
-        """Return a mapping of column names to plain values."""
+        """Return a mapping of column names to plain values.
+
+        Args:
+            sample: The sample.
+
+        Returns:
+            The row.
+        """
         ...
 
 
@@ -110,7 +139,14 @@ class Writer(Protocol[T_co]):
     """
 
     def __call__(self, rows: Iterable[Row], /) -> T_co:
-        """Write all rows; return what the user gets back (a path, a dataset…)."""
+        """Write all rows; return what the user gets back (a path, a dataset…).
+
+        Args:
+            rows: The rows, to be pulled one at a time.
+
+        Returns:
+            What the user gets back: a path, a dataset…
+        """
         ...
 
 

@@ -36,6 +36,12 @@ def solve(task: Task, /) -> Sequence[Message]:
 
     A reasoning teacher thinks by itself, and what it was asked is then exactly what the student will be asked.
 
+    Args:
+        task: The task.
+
+    Returns:
+        The conversation.
+
     Example:
         >>> solve(Task(instruction="What is 2 + 2?"))[0].content
         'What is 2 + 2?'
@@ -46,6 +52,12 @@ def solve(task: Task, /) -> Sequence[Message]:
 def solve_code(task: Task, /) -> Sequence[Message]:
     """Ask for analysis, alternatives, complexity and edge cases, then for clean code in one fenced block.
 
+    Args:
+        task: The task.
+
+    Returns:
+        The conversation.
+
     Example:
         >>> "one fenced code block" in solve_code(Task(instruction="Sort a list."))[0].content
         True
@@ -55,6 +67,12 @@ def solve_code(task: Task, /) -> Sequence[Message]:
 
 def solve_math(task: Task, /) -> Sequence[Message]:
     r"""Ask for the final answer in ``\boxed{}``, where :func:`cot_distill.verifiers.exact` looks for it.
+
+    Args:
+        task: The task.
+
+    Returns:
+        The conversation.
 
     Example:
         >>> solve_math(Task(instruction="What is 2 + 2?"))[0].content.endswith(r"within \boxed{}.")
@@ -106,6 +124,9 @@ def with_system(template: Template, system: str) -> Template:
     Args:
         template: Any template.
         system: The system prompt; plain text, without fields.
+
+    Returns:
+        A template.
 
     Raises:
         ConfigError: The system prompt is blank.

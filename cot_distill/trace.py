@@ -50,6 +50,12 @@ def join(trace: Trace) -> str:
 
     This is byte for byte what the Qwen3 and R1 chat templates render.
 
+    Args:
+        trace: The trace.
+
+    Returns:
+        The text, with think tags.
+
     Example:
         >>> join(Trace(reasoning="2 and 2 make 4.", answer="4"))
         '<think>\n2 and 2 make 4.\n</think>\n\n4'
@@ -74,6 +80,9 @@ def split(
         tags: The pair of tags to look for; see :data:`KNOWN_TAGS`.
         prefilled: Whether the prompt ended with the opening tag.
         finish_reason: Why the completion ended; anything but ``"stop"`` is no trace.
+
+    Returns:
+        The trace, both parts without the newlines at the seams.
 
     Raises:
         TraceError: With the ``kind`` that the ledger counts it under.
@@ -107,6 +116,9 @@ def parse_trace(completion: Completion, *, tags: ThinkTags = _DEFAULT, prefilled
         completion: What the teacher gave.
         tags: The inline tags to look for.
         prefilled: Used for inline tags only; what the completion itself knows goes before ``"auto"``.
+
+    Returns:
+        The trace.
 
     Raises:
         TraceError: It is cut, refused, has no reasoning or no answer, or is ambiguous.
@@ -153,6 +165,12 @@ class StreamSplitter:
         """Take the next piece of text; return what is now known to be reasoning or answer.
 
         Text that may still turn out to be a tag, or whose part is not known yet, is held back.
+
+        Args:
+            chunk: Text of any length.
+
+        Returns:
+            Pieces in their order, each with the part that it belongs to; often none.
         """
         self._chunks.append(chunk)
         self._held += chunk
@@ -175,6 +193,12 @@ class StreamSplitter:
 
     def finish(self, finish_reason: FinishReason = "stop") -> Trace:
         """Return the trace of all that was fed: the same as :func:`split` of the whole text.
+
+        Args:
+            finish_reason: Why the completion ended.
+
+        Returns:
+            The trace.
 
         Raises:
             TraceError: As :func:`split`.

@@ -41,6 +41,7 @@ def messages(sample: Sample | None = None, /, *, thinking: Thinking | None = Non
         ConfigError: No such field.
 
     Example:
+        >>> from cot_distill.types import Task, Trace
         >>> sample = Sample(task=Task(instruction="2 + 2?"), trace=Trace(reasoning="2 and 2 make 4.", answer="4"))
         >>> messages(sample)["messages"][-1]
         {'role': 'assistant', 'content': '<think>\n2 and 2 make 4.\n</think>\n\n4'}
@@ -77,6 +78,7 @@ def prompt_completion(
         ConfigError: No such field, or ``plain`` and more than one lone question.
 
     Example:
+        >>> from cot_distill.types import Task, Trace
         >>> sample = Sample(task=Task(instruction="2 + 2?"), trace=Trace(reasoning="2 and 2 make 4.", answer="4"))
         >>> prompt_completion(plain=True)(sample)
         {'prompt': '2 + 2?', 'completion': '<think>\n2 and 2 make 4.\n</think>\n\n4'}
@@ -110,6 +112,7 @@ def alpaca(sample: Sample | None = None, /, *, system: bool = False) -> Row | Fo
         ConfigError: The task is a conversation of more than one turn.
 
     Example:
+        >>> from cot_distill.types import Task, Trace
         >>> trace = Trace(reasoning="2 and 2 make 4.", answer="4")
         >>> alpaca(Sample(task=Task(id=7, instruction="2 + 2?"), trace=trace))
         {'id': 7, 'instruction': '2 + 2?', 'input': '', 'output': '<think>\n2 and 2 make 4.\n</think>\n\n4'}
@@ -127,6 +130,7 @@ def sharegpt(sample: Sample, /) -> Row:
         The row.
 
     Example:
+        >>> from cot_distill.types import Task, Trace
         >>> trace = Trace(reasoning="2 and 2 make 4.", answer="4")
         >>> sharegpt(Sample(task=Task(instruction="2 + 2?"), trace=trace))["conversations"][0]
         {'from': 'human', 'value': '2 + 2?'}

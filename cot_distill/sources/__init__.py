@@ -1,4 +1,4 @@
-"""Where tasks come from: files, datasets, the Hub, lists, generators, and the demo.
+"""Where tasks come from: files, datasets, the Hub, data frames, lists, generators, and the demo.
 
 Every function here returns a :class:`Source`: tasks with a place, to be read again and again. Columns with the usual
 names are found; others are named::

@@ -94,6 +94,12 @@ class TaskMaker:
     def __call__(self, row: object) -> Task:
         """Make a task of a mapping of columns, of a text (the instruction), or of a task (as it is).
 
+        Args:
+            row: The row.
+
+        Returns:
+            The task.
+
         Raises:
             BadInput: A named column does not exist, or no column looks like a question.
             BadRow: This row cannot be a task.
@@ -243,7 +249,14 @@ def _check_storable(values: Mapping[str, Any]) -> None:
 
 
 def kind(value: object) -> str:
-    """A value's type in the words of the file, not of Python."""
+    """A value's type in the words of the file, not of Python.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        Such as "a number".
+    """
     if value is None:
         return "null"
     words = {

@@ -28,6 +28,12 @@ _Turn = Message | Mapping[str, Any]
 def is_conversation(value: object) -> TypeGuard[Sequence[_Turn]]:
     """Whether a value is a list of turns.
 
+    Args:
+        value: Any value of a row.
+
+    Returns:
+        Whether each item has a speaker; what is said may still be unfit.
+
     Example:
         >>> is_conversation([{"from": "human", "value": "Hello"}]), is_conversation(["Hello"])
         (True, False)
@@ -37,6 +43,9 @@ def is_conversation(value: object) -> TypeGuard[Sequence[_Turn]]:
 
 def read_turns(turns: Sequence[_Turn]) -> tuple[Message, ...]:
     """Read a conversation. What the assistant said last is dropped: that is the teacher's part.
+
+    Args:
+        turns: The turns in their order.
 
     Returns:
         Messages of which the last is the user's.

@@ -42,6 +42,9 @@ def jsonl(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: 
         on_error: Raise at a line that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
 
+    Returns:
+        A source. A place in it is the number of a line.
+
     Raises:
         SourceError: There is no such file.
 
@@ -60,6 +63,9 @@ def json(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: U
         path: A file, also compressed (``.gz``, ``.zst``).
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
+
+    Returns:
+        A source. A place in it is the number of a row.
 
     Raises:
         SourceError: There is no such file.
@@ -80,6 +86,9 @@ def csv(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: Un
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
 
+    Returns:
+        A source. A place in it is the number of the line that a record begins at.
+
     Raises:
         SourceError: There is no such file.
     """
@@ -94,6 +103,9 @@ def parquet(path: str | PathLike[str], *, on_error: OnError = "raise", **columns
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
 
+    Returns:
+        A source. A place in it is the number of a row.
+
     Raises:
         SourceError: There is no such file.
     """
@@ -103,6 +115,12 @@ def parquet(path: str | PathLike[str], *, on_error: OnError = "raise", **columns
 
 def format_of(path: Path) -> str:
     """The suffix that tells the format, without regard to compression.
+
+    Args:
+        path: The path of a file, which need not exist.
+
+    Returns:
+        The suffix in lower case, with its dot; empty if there is none.
 
     Example:
         >>> format_of(Path("a/Tasks.JSONL.gz"))

@@ -27,6 +27,9 @@ def dataset(data: Dataset | IterableDataset, *, on_error: OnError = "raise", **c
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
 
+    Returns:
+        A source. A place in it is the number of a row.
+
     Raises:
         ConfigError: It is a dict of splits, or no dataset at all.
     """
@@ -60,6 +63,9 @@ def hub(
         revision: Branch, tag or commit; give a commit for a run that can be repeated.
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
+
+    Returns:
+        A source. Reading it raises :class:`~cot_distill.errors.SourceError` where the dataset cannot be had.
 
     Example:
         ``hub("openai/gsm8k", config="main", instruction="question")``

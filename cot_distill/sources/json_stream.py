@@ -28,6 +28,12 @@ class JSONStructureError(ValueError):
 def array_elements(file: BinaryIO) -> Iterator[bytes]:
     r"""Yield the text of each element of an array, or of the one array of objects inside an object.
 
+    Args:
+        file: JSON in UTF-8, also with a byte order mark.
+
+    Yields:
+        The bytes of one element, as they stand in the file.
+
     Raises:
         JSONStructureError: There is no such array or more than one, or the text is cut or goes on after it.
 

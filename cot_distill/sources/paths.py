@@ -42,6 +42,9 @@ def read(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: U
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
 
+    Returns:
+        A source: its tasks can be read again and again.
+
     Raises:
         SourceError: There is nothing to read at this path, or the format is not known.
     """

@@ -85,6 +85,9 @@ class Source:
     def located(self) -> Iterator[tuple[int, Task]]:
         """Iterate over the tasks, each with its place: the line or the row number, from 1.
 
+        Returns:
+            Places and tasks, each read when it is asked for.
+
         Raises:
             SourceError: A row is no task (with ``on_error="raise"``), no row will be one, or the input is damaged.
         """
@@ -112,11 +115,22 @@ class Source:
             log.warning("%s: skipped %d rows that are no tasks", self.name, self.skipped)
 
     def describe(self, position: int) -> str:
-        """Say where a row stands, such as ``tasks.jsonl, line 17``."""
+        """Say where a row stands, such as ``tasks.jsonl, line 17``.
+
+        Args:
+            position: The place, as :meth:`located` gives it.
+
+        Returns:
+            The words for a message.
+        """
         return f"{self.name}, row {position}" if self._describe is None else self._describe(position)
 
     def reject(self, position: int, problem: str) -> None:
         """Leave a row out and count it.
+
+        Args:
+            position: The place.
+            problem: What is wrong with the row.
 
         Raises:
             SourceError: Where the source was made with ``on_error="raise"``.
@@ -143,6 +157,13 @@ def rows(
         on_error: Raise at a row that is no task, or ``"skip"`` it and count it.
         columns: Which column holds what; see :class:`~cot_distill.sources.Columns`.
 
+    Returns:
+        A source.
+
+    Raises:
+        ConfigError: A setting that is none, or a data frame of another library than pandas.
+        SourceError: A data frame has two columns of one name.
+
     Example:
         >>> [task.answer for task in rows([{"question": "What is 2 + 2?", "answer": 4}])]
         ['4']
@@ -166,6 +187,10 @@ def rows(
 
 
 def close(iterator: Iterator[object]) -> None:
-    """Close a generator now rather than when it is collected; any other iterator is left alone."""
+    """Close a generator now rather than when it is collected; any other iterator is left alone.
+
+    Args:
+        iterator: Any iterator.
+    """
     if isinstance(iterator, Generator):
         iterator.close()

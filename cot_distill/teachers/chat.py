@@ -145,9 +145,10 @@ def _choice(payload: Any, preset: Preset) -> dict[str, Any]:
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
         raise _unavailable(preset, payload, "answered without any choice")
-    error = body_error({"id": payload.get("id"), "error": choice.get("error")}, provider=preset.name)
-    if error is not None:
-        raise error
+    if choice.get("error"):
+        error = body_error({"id": payload.get("id"), "error": choice["error"]}, provider=preset.name)
+        if error is not None:
+            raise error
     if not isinstance(choice.get("message"), dict):
         raise _unavailable(preset, payload, "answered without a message")
     return choice
@@ -235,10 +236,9 @@ def _reasoning(message: dict[str, Any], thought: str) -> tuple[str, TraceKind]:
     found = [_text(message.get(name)) for name in ("reasoning_content", "reasoning", "thinking")]
     found.append(thought)
     found += ["".join(text for source, text, _ in details if source == name) for name in _PIECES]
-    distinct: dict[str, str] = {}
-    for text in filter(str.strip, found):
-        distinct.setdefault("".join(text.split()), text)  # views of one text differ in white space
-    texts = list(distinct.values())
+    texts = list(filter(str.strip, found))
+    if len(texts) > 1:  # views of one text differ in white space
+        texts = list({"".join(text.split()): text for text in reversed(texts)}.values())[::-1]
     kinds = {kind for _, _, kind in details}
     if not texts:
         return "", "encrypted" if "encrypted" in kinds else "none"

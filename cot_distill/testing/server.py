@@ -28,6 +28,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from cot_distill.errors import ConfigError
 from cot_distill.loopback import Fault, LoopbackServer, Reply, Request
+from cot_distill.testing.replies import BAD_REQUEST, REFUSALS, completion, refusal, text_of, tokens
 from cot_distill.testing.teachers import echo_answer
 
 __all__ = ["FAULTS", "FaultServer", "Faults", "LoggedRequest", "ReasoningField", "main"]
@@ -72,21 +73,7 @@ FAULTS: Mapping[str, str] = {
 }
 """Every fault by name, and what the client sees. ``blank-first`` and ``inline`` are odd, yet whole answers."""
 
-_BAD_REQUEST = (400, "invalid_request_error", None)
 _WHOLE = frozenset({None, "blank-first", "inline"})
-_REFUSALS: Mapping[str, tuple[int, str, str | None]] = {  # status, type and code of the error object
-    "429": (429, "rate_limit_error", "rate_limit_exceeded"),
-    "429-ms": (429, "rate_limit_error", "rate_limit_exceeded"),
-    "429-bare": (429, "rate_limit_error", None),
-    "quota": (429, "insufficient_quota", "insufficient_quota"),
-    "400": (400, "invalid_request_error", "context_length_exceeded"),
-    "401": (401, "invalid_request_error", "invalid_api_key"),
-    "404": (404, "invalid_request_error", "model_not_found"),
-    "500": (500, "server_error", None),
-    "503": (503, "unavailable_error", None),
-    "529": (529, "overloaded_error", None),
-    "error-200": (200, "server_error", None),
-}
 
 Faults = Mapping[str, float] | Sequence[str | None] | Callable[[Request], str | None]
 
@@ -199,24 +186,24 @@ class FaultServer:
         elif request.method == "GET" and path.endswith("/models"):
             reply = Reply.json({"object": "list", "data": [{"id": "fault-teacher", "object": "model"}]})
         else:
-            reply = _refusal(404, "invalid_request_error", None, f"Nothing at {request.method} {path}.")
+            reply = refusal(404, "invalid_request_error", None, f"Nothing at {request.method} {path}.")
         return replace(reply, headers={**reply.headers, "x-request-id": f"req-{request.number}"})
 
     def _chat(self, request: Request) -> Reply:
         try:
             body = request.json()
-            prompt = _text(body["messages"][-1]["content"])
+            prompt = text_of(body["messages"][-1]["content"])
         except (ValueError, LookupError, TypeError, AttributeError):
-            return _refusal(*_BAD_REQUEST, "This is no chat request.")
+            return refusal(*BAD_REQUEST, "This is no chat request.")
         if body.get("stream"):
-            return _refusal(*_BAD_REQUEST, "This server does not stream.")
+            return refusal(*BAD_REQUEST, "This server does not stream.")
         with self._lock:
             turn, number = self._asked[prompt], next(self._numbers)
             self._asked[prompt] += 1
         fault = self._choose(request, prompt, turn, number)
         self.log.append(LoggedRequest(prompt, fault, time.monotonic(), body, request.headers))
-        if fault is not None and fault in _REFUSALS:
-            return replace(_refusal(*_REFUSALS[fault], FAULTS[fault]), headers=self._hints.get(fault, {}))
+        if fault is not None and fault in REFUSALS:
+            return replace(refusal(*REFUSALS[fault], FAULTS[fault]), headers=self._hints.get(fault, {}))
         return self._generate(prompt, body, fault, request.number)
 
     def _choose(self, request: Request, prompt: str, turn: int, number: int) -> str | None:
@@ -234,16 +221,16 @@ class FaultServer:
     def _generate(self, prompt: str, body: Mapping[str, Any], fault: str | None, number: int) -> Reply:
         trace = self._answer(prompt)
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        completion = _completion(trace, limit, fault, self._reasoning_field)
-        choices = completion["choices"]
+        payload = completion(trace, limit=limit, fault=fault, where=self._reasoning_field)
+        choices = payload["choices"]
         whole = fault in _WHOLE and choices[0]["finish_reason"] == "stop" and all(part.strip() for part in trace)
         if fault == "empty":
             choices.clear()
-        usage = completion["usage"]
-        usage["prompt_tokens"] = sum(_tokens(_text(message.get("content"))) for message in body["messages"])
+        usage = payload["usage"]
+        usage["prompt_tokens"] = sum(tokens(text_of(message.get("content"))) for message in body["messages"])
         usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
         head = {"id": f"chatcmpl-{number}", "object": "chat.completion", "created": int(time.time())}
-        reply = Reply.json({**head, "model": body.get("model") or "fault-teacher", **completion})
+        reply = Reply.json({**head, "model": body.get("model") or "fault-teacher", **payload})
         if fault in ("malformed", "cut"):
             reply = replace(reply, body=reply.body[: len(reply.body) // 2])
         elif fault == "html":
@@ -261,51 +248,6 @@ class FaultServer:
                 file.write(line.encode())
 
 
-def _completion(trace: tuple[str, str], limit: int | None, fault: str | None, where: str) -> dict[str, Any]:
-    reasoning, answer = trace
-    if fault == "no_reasoning":
-        reasoning = ""
-    if fault in ("no_answer", "refused"):
-        answer = ""
-    reason = "content_filter" if fault == "refused" else "stop"
-    thought = _tokens(reasoning)
-    if fault == "length":
-        limit = thought // 2
-    if limit is not None and limit < thought + _tokens(answer):
-        reason = "length"
-        reasoning, answer = reasoning[: 4 * limit], answer[: 4 * max(0, limit - thought)]
-    details = {"reasoning_tokens": _tokens(reasoning)}
-    usage = {"completion_tokens": _tokens(reasoning) + _tokens(answer), "completion_tokens_details": details}
-    closed = answer != "" or reason == "stop"
-    message = _message(reasoning, answer, "inline" if fault == "inline" else where, closed=closed)
-    return {"choices": [{"index": 0, "message": message, "finish_reason": reason}], "usage": usage}
-
-
-def _message(reasoning: str, answer: str, where: str, *, closed: bool) -> dict[str, Any]:
-    content: Any = answer
-    fields: tuple[str, ...] = (where,) if reasoning else ()
-    if reasoning and where == "parts":
-        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": reasoning}], "closed": closed}
-        content, fields = [thinking, {"type": "text", "text": answer}], ()
-    elif reasoning and where in ("inline", "prefilled", "legacy"):
-        content = ("" if where == "prefilled" else "<think>\n") + reasoning
-        content += f"\n</think>\n\n{answer}" if closed else ""
-        fields = ("reasoning_content",) if where == "legacy" else ()
-    return {"role": "assistant", "content": content} | dict.fromkeys(fields, reasoning)
-
-
-def _refusal(status: int, kind: str, code: str | None, message: str) -> Reply:
-    return Reply.json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status=status)
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or ())
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text) // 4)
-
-
 def _checked(faults: Faults) -> Faults:
     if callable(faults):
         return faults
@@ -314,6 +256,8 @@ def _checked(faults: Faults) -> Faults:
     _require("fault", faults, FAULTS)
     if not isinstance(faults, Mapping):
         return tuple(faults)
+    if not all(isinstance(share, int | float) for share in faults.values()):
+        raise ConfigError(f"the shares of faults must be numbers, not {dict(faults)}")
     if min(faults.values(), default=0) < 0 or sum(faults.values()) > 1 + 1e-9:
         raise ConfigError(f"the shares of faults must be 0 or more and sum up to at most 1, not {dict(faults)}")
     return dict(faults)
@@ -325,14 +269,34 @@ def _require(what: str, names: Iterable[str | None], known: Iterable[str]) -> No
             raise ConfigError(f"no {what} is called {name!r}; known are {', '.join(known)}")
 
 
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        example = """'{"429": 0.1}'"""
+        raise argparse.ArgumentTypeError(
+            f"this is not JSON: {text!r} ({error}); write it such as {example}"
+        ) from None
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, as ``python -m cot_distill.testing.server`` does."""
+    """Serve until SIGTERM or Ctrl-C, as ``python -m cot_distill.testing.server`` does.
+
+    Args:
+        argv: The options. Default: those of the command line.
+    """
     parser = argparse.ArgumentParser(prog="python -m cot_distill.testing.server", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--faults", type=json.loads, metavar="JSON", help='{"429": 0.1} or a script, ["429", null]')
+    parser.add_argument("--faults", type=_json, metavar="JSON", help='{"429": 0.1} or a script, ["429", null]')
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that an answer takes")
     parser.add_argument("--seed", type=int, default=0, help="for the shares of faults")
     parser.add_argument("--retry-after", type=float, default=1.0, help="seconds that a 429 asks to wait")
+    parser.add_argument(
+        "--reasoning-field",
+        choices=get_args(ReasoningField),
+        default="reasoning_content",
+        help="where the reasoning is put",
+    )
     parser.add_argument("--bill", type=Path, metavar="FILE", help="append one JSON line for each whole answer")
     options = vars(parser.parse_args(argv))
     for stop in (signal.SIGTERM, signal.SIGINT):

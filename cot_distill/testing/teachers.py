@@ -49,6 +49,12 @@ def echo_answer(prompt: str) -> tuple[str, str]:
 
     Both repeat the prompt, so that a test can see that each row got its own trace.
 
+    Args:
+        prompt: What is asked.
+
+    Returns:
+        The reasoning and the answer.
+
     Example:
         >>> echo_answer("2 + 2?")[1]
         'The answer to "2 + 2?" is 269b5407.'
@@ -99,6 +105,13 @@ class ScriptedTeacher:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
         """Say the next item.
+
+        Args:
+            messages: What is asked; remembered in ``calls``.
+            sampling: Remembered, and else without effect.
+
+        Returns:
+            The item as a completion.
 
         Raises:
             ConfigError: The script has nothing to say to this.
@@ -210,6 +223,13 @@ class FlakyTeacher:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
         """Fail, or ask the other teacher.
+
+        Args:
+            messages: Passed on.
+            sampling: Passed on.
+
+        Returns:
+            What the other teacher gives.
 
         Raises:
             Exception: The error that was asked for, or whatever the other teacher raises.

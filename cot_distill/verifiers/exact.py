@@ -54,6 +54,12 @@ def final_answer(text: str) -> str:
     That is what stands in the last ``\boxed{…}``; else what follows on the last line that begins with "Answer:" or
     "Final answer:" (or, if nothing does, below that line); else the whole text.
 
+    Args:
+        text: What the model answers, without its reasoning.
+
+    Returns:
+        The final answer, as it is written.
+
     Example:
         >>> final_answer(r"So \boxed{1}, or rather \boxed{\frac{1}{2}}.")
         '\\frac{1}{2}'
@@ -75,6 +81,12 @@ def normalise(text: str) -> str:
 
     Case, outer and repeated white space, surrounding ``$``, ``**``, quotes and a final full stop, typographic
     minus signs, and commas between thousands.
+
+    Args:
+        text: A final answer.
+
+    Returns:
+        The text to compare.
 
     Example:
         >>> normalise(" **$\u22121,234$.** ")

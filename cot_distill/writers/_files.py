@@ -21,6 +21,12 @@ __all__ = ["local", "replacing", "replacing_folder"]
 def local(path: str | os.PathLike[str]) -> Path:
     """The path as a Path.
 
+    Args:
+        path: Where to write.
+
+    Returns:
+        The path.
+
     Raises:
         ConfigError: It is a URL: a rename, which is what makes a write whole, exists on a file system only.
     """
@@ -35,6 +41,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside ``path`` that takes its place when the block ends, and vanishes if the block fails.
 
     A symbolic link is followed. Missing parent folders are made.
+
+    Args:
+        path: The file to replace or make.
+
+    Yields:
+        The open file, for writing bytes.
 
     Raises:
         ConfigError: The path is a folder.
@@ -58,6 +70,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder that holds a dataset.
+
+    Args:
+        path: The folder to replace or make.
+
+    Yields:
+        The new folder, empty.
 
     Raises:
         ConfigError: Something else is there, which had better not be deleted.

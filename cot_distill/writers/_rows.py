@@ -13,6 +13,12 @@ __all__ = ["checked"]
 def checked(rows: Iterable[Row]) -> Iterator[Row]:
     """Pass the rows on, one at a time.
 
+    Args:
+        rows: The rows.
+
+    Yields:
+        The same rows.
+
     Raises:
         ConfigError: A row is no mapping, or the name of a column no string.
     """

@@ -105,6 +105,7 @@ def test_a_frame_of_another_library_says_what_to_pass() -> None:
 
 
 def test_what_is_no_frame() -> None:
-    for value in (None, [], {"columns": 1, "to_dict": 2}, "q", pandas.Series(["q"])):
+    values: list[object] = [None, [], {"columns": 1, "to_dict": 2}, "q", pandas.Series(["q"])]
+    for value in values:
         assert not is_frame(value)
     assert [task.instruction for _, task in anyio.run(opened, pandas.Series(["q"]))] == ["q"]

@@ -535,6 +535,12 @@ def test_a_process_prints_its_url_and_bills_whole_answers(client: httpx.Client, 
     assert billed(bill) == Counter({"from before": 1, "c": 1, "\u2028": 1})
 
 
+def test_a_process_puts_the_reasoning_where_it_is_told(client: httpx.Client) -> None:
+    with process("--reasoning-field", "inline") as (_, url):
+        reply = client.post(f"{url}/chat/completions", json=chat())
+    assert split(message(reply)["content"]) == trace("2 + 2?")
+
+
 def test_a_bill_of_many_threads_has_whole_lines(client: httpx.Client, tmp_path: Path) -> None:
     bill = tmp_path / "bill.jsonl"
     with FaultServer(bill=bill) as server:
@@ -560,7 +566,10 @@ def test_a_bill_that_cannot_be_written_surfaces(client: httpx.Client, tmp_path: 
     ("options", "reason"),
     [
         (["--faults", '{"418": 1}'], "no fault is called '418'"),
-        (["--faults", "{"], "argument --faults: invalid"),
+        (["--faults", "{429: 0.1}"], "argument --faults: this is not JSON: '{429: 0.1}' (Expecting property name"),
+        (["--faults", '{"429": "often"}'], "the shares of faults must be numbers"),
+        (["--faults", "7"], "faults must be shares"),
+        (["--reasoning-field", "elsewhere"], "argument --reasoning-field: invalid choice: 'elsewhere'"),
     ],
 )
 def test_bad_options_end_the_process_with_a_sentence(options: list[str], reason: str) -> None:

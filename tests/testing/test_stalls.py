@@ -41,7 +41,9 @@ async def sleeps() -> str:
 
 async def computes() -> str:
     await anyio.sleep(0.01)
-    until = time.thread_time() + 0.5  # its own time: on a busy machine that takes longer, and a stall needs some ticks
+    until = (
+        time.thread_time() + 0.5
+    )  # its own time: on a busy machine that takes longer, and a stall needs some ticks
     while time.thread_time() < until:
         sum(range(1000))
     await anyio.sleep(0.01)
