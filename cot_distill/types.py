@@ -86,6 +86,12 @@ class Task(_Value):
     metadata: dict[str, Any] = {}
     """Anything else; carried along untouched."""
 
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _plain_number(cls, answer: object) -> object:
+        # pandas turns a column [4, None] into floats, and a model that says 4 would then be wrong.
+        return int(answer) if isinstance(answer, float) and answer.is_integer() else answer
+
     @model_validator(mode="after")
     def _complete(self) -> Task:
         if self.messages:

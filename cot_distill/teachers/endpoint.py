@@ -18,6 +18,7 @@ from cot_distill.types import Completion, Message, Sampling
 __all__ = ["Endpoint"]
 
 _PATH = "/chat/completions"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SECRET_LENGTH = 8  # what is shorter is a placeholder, and a part of other words
 
 
@@ -97,7 +98,7 @@ class Endpoint:
         if not 200 <= reply.status < 300:
             raise self._error(reply)
         try:
-            payload = from_json(reply.body)
+            payload = from_json(reply.body.removeprefix(_BYTE_ORDER_MARK))
         except ValueError as error:
             raise self._error(reply) from error
         completion = chat.decode(payload, preset=self._preset)
