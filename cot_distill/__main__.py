@@ -6,6 +6,7 @@ It prints the Python that it runs, runs exactly that, and shows what came out.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -36,10 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_DEMO_BANNER, end="\n\n")  # noqa: T201 - this is the command line
         print("Running:", textwrap.indent(code, "    "), sep="\n\n", flush=True)  # noqa: T201
         namespace: dict[str, Any] = {}
-        exec(code, namespace)  # noqa: S102 - just what was printed, written above
+        exec(compile(code, "<printed above>", "exec"), namespace)  # noqa: S102 - just what was printed, written above
         _show(namespace["run"], Path(options.out))
     except DistillError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more on leaving
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print(f"\nstopped. What was answered is in {options.out}: run the same again to go on", file=sys.stderr)  # noqa: T201

@@ -59,7 +59,9 @@ def dataset_card(recipe: Recipe, report: Report) -> str:
 
 
 def _size(rows: int) -> str:
-    for limit, name in [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M")]:
-        if rows < limit:
-            return name
-    return "n>1M"
+    """The Hub's category for a number of rows."""
+    steps = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")
+    if rows < 1000:
+        return "n<1K"
+    above = min(len(str(rows)) - 4, len(steps) - 2)
+    return f"{steps[above]}<n<{steps[above + 1]}"

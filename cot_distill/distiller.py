@@ -79,10 +79,10 @@ class Distiller:
         tags: ThinkTags = ThinkTags(),
         prefilled: Prefilled = "auto",
     ) -> None:
-        if attempts < 1:
-            raise ConfigError(f"attempts={attempts}: must be 1 or more")
-        if retries < 0:
-            raise ConfigError(f"retries={retries}: must be 0 or more")
+        if not isinstance(attempts, int) or attempts < 1:
+            raise ConfigError(f"attempts={attempts!r}: must be 1 or more")
+        if not isinstance(retries, int) or retries < 0:
+            raise ConfigError(f"retries={retries!r}: must be 0 or more")
         if until_passed is not None and not 1 <= until_passed <= attempts:
             raise ConfigError(f"until_passed={until_passed}: must be between 1 and attempts={attempts}")
         if until_passed is not None and not verifiers:

@@ -106,7 +106,8 @@ class Engine:
             pacer=pacer,
             purse=purse,
         )
-        self._judge = Judge(settings.verifiers, ledger)
+        self._judge = Judge(settings.verifiers, ledger, reading=(settings.tags, settings.prefilled))
+        self._judge.trust(self._known.values())
         self._earlier = earlier
         self._answers = self._bare = self._refused = self._unreached = 0
         self._proven = proven
@@ -155,7 +156,7 @@ class Engine:
             RunError: The journal cannot be written.
         """
         known = self._known.get(address(slot))
-        if known is not None and self._ledger is not None and not known.is_due(slot, self._settings.sampling):
+        if known is not None and self._ledger is not None and not self._is_to_ask(slot):
             return await self._judge_earlier(self._ledger, slot, known)
         tries = Tries()
         try:
@@ -197,6 +198,7 @@ class Engine:
             TraceError: Not one completion carried reasoning.
             Exception: The reason of an early ending.
         """
+        self._judge.flush()
         if self.ending is None and self._bare and self._bare == self._answers and self._settings.require_reasoning:
             self._end_without_reasoning("")
         if self.ending is not None:
@@ -217,10 +219,15 @@ class Engine:
             else:
                 passed += known.verdict & 1
         self._earlier(settings.attempts - len(due))
+        due.sort(key=self._is_to_ask)  # what only needs judging may do, and costs nothing
         if settings.until_passed is None:
             yield from (Job((slot,), 0) for slot in due)
         elif due and passed < settings.until_passed:
             yield Job(tuple(due), passed)
+
+    def _is_to_ask(self, slot: Slot) -> bool:
+        known = self._known.get(address(slot))
+        return known is None or known.is_due(slot, self._settings.sampling)
 
     def _correct(self, slot: Slot, known: Known) -> Known:
         """Take over a task whose reference answer, tests or metadata were changed since it was answered."""
@@ -238,8 +245,12 @@ class Engine:
             return None
         if error.transient:
             self._unreached += 1
+            # A task that makes a working server fail is that task's trouble; a server that is not there is ours.
+            absent = error.status is None and error.kind != "timeout"
             hopeless = error.kind == "unreachable" and not self._answers
-            if hopeless or self._unreached > _UNREACHED_IN_A_ROW:
+            if hopeless or (
+                self._unreached > _UNREACHED_IN_A_ROW and (absent or not (self._answers or self._proven))
+            ):
                 raise UnavailableError(
                     f"{error} (requests sent: {tries.made}). Is the server up, and is base_url right? "
                     "What was answered so far is kept: run again to go on",

@@ -28,6 +28,8 @@ import errno
 import os
 import socket
 import sys
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,6 +65,7 @@ class Journal:
         """Set once the disk is full: the caller should stop asking and bring home what is under way."""
         self._readers: dict[int, BinaryIO] = {}
         self._lock = -1
+        _OPEN.add(self)
         self._file = self._index = -1
         self._dirty = False
         if not writable:
@@ -222,8 +225,12 @@ class Journal:
         for entry in entries_of(index[-_CHECKED_ENTRIES * ENTRY_BYTES :]):
             with self._segment_path(entry.segment).open("rb") as file:
                 file.seek(entry.offset)
-                if crc32(file.read(entry.length)) != entry.checksum:
-                    return b""
+                line = file.read(entry.length)
+            if crc32(line) == entry.checksum:
+                continue
+            if head_of(line) == entry.head:  # the index is right, and the record was changed behind our back
+                raise self._corrupt(entry.segment, entry.offset)
+            return b""
         return index
 
     def _scan(self, number: int, offset: int, *, repair: bool) -> list[bytes]:
@@ -231,8 +238,11 @@ class Journal:
         entries: list[bytes] = []
         torn: int | None = None
         with self._segment_path(number).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size  # a writer may be at work: what comes later is not for us
             file.seek(offset)
             for line in file:
+                if offset + len(line) > size:
+                    break
                 head = head_of(line)
                 if head is None:
                     torn = offset if torn is None else torn
@@ -285,19 +295,53 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _lock_soon(descriptor: int) -> None:
+    """Lock at once or within half a second: :func:`is_locked` of another process may hold it for a moment."""
+    for _ in range(10):
+        try:
+            return _lock(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+        time.sleep(0.05)
+    return _lock(descriptor)
+
+
+_OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """A forked child inherits the lock, and would keep it after its parent is gone."""
+    for journal in list(_OPEN):
+        if journal._lock >= 0:
+            os.close(journal._lock)
+            journal._lock = -1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
+
 def _take_lock(path: Path) -> int:
     """Hold the lock of a directory for as long as the returned descriptor is open."""
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     owner = path / "lock.owner"
     try:
-        _lock(descriptor)
-    except OSError:
+        _lock_soon(descriptor)
+    except OSError as error:
         os.close(descriptor)
-        who = owner.read_text(encoding="utf-8").strip() if owner.exists() else "another process"
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise RunError(
+                f"{path}: this file system cannot lock files ({error.strerror}): use a local disk"
+            ) from error
+        who = "another process"
+        with contextlib.suppress(OSError):  # it may be leaving just now
+            who = owner.read_text(encoding="utf-8").strip() or who
         raise RunError(
             f"{path} is in use by {who}: a run has one writer. Wait for it, end it or take another path"
         ) from None
-    owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    with contextlib.suppress(OSError):  # a courtesy to whoever is refused
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     return descriptor
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cot_distill.errors import VerifierError
+from cot_distill.identity import identity_of, name_of
 from cot_distill.journal_index import Head
 from cot_distill.ledger import Known, Ledger, verdict_mark
 from cot_distill.outcome import Outcome, crashed
 from cot_distill.protocols import Verifier
 from cot_distill.types import Sample, Verdict
 
-__all__ = ["Judge", "identity_of", "name_of"]
+__all__ = ["Judge"]
 
 log = logging.getLogger("cot_distill")
 
@@ -31,13 +30,19 @@ class Judge:
     Args:
         verifiers: May be none: then samples pass through as they are.
         ledger: Where to book; None to book nothing.
+        reading: How traces are read: under other tags an answer may be another trace, and is judged anew.
     """
 
-    def __init__(self, verifiers: Sequence[Verifier], ledger: Ledger | None) -> None:
+    def __init__(self, verifiers: Sequence[Verifier], ledger: Ledger | None, *, reading: object = None) -> None:
         self._verifiers = verifiers
         self._ledger = ledger
-        self._mark = verdict_mark([identity_of(verifier) for verifier in verifiers])
-        self._judged = self._crashed = 0
+        self._mark = verdict_mark([*map(identity_of, verifiers), repr(reading)])
+        self._proven = False
+        self._held: list[tuple[Head, str]] = []
+
+    def trust(self, known: Iterable[Known]) -> None:
+        """Take it from earlier sessions that these verifiers work, if they judged anything."""
+        self._proven = self._proven or any(one.verdict >> 1 == self._mark for one in known)
 
     def is_due(self, known: Known) -> bool:
         """Whether an answer of an earlier session lacks a verdict of just these verifiers."""
@@ -58,9 +63,10 @@ class Judge:
             return sample
         try:
             verdicts = await self._verdicts(sample)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a verifier may run a model's code, and that may leave
             return self._crash(head, sample, error)
-        self._judged += 1
+        self._proven = True
+        self.flush()
         judged = sample.model_copy(update={"verdicts": verdicts})
         if self._ledger is not None:
             self._ledger.verdicts(head, verdicts, mark=self._mark << 1 | (judged.passed is True))
@@ -77,38 +83,24 @@ class Judge:
             verdicts.append(verdict)
         return tuple(verdicts)
 
-    def _crash(self, head: Head, sample: Sample, error: Exception) -> Outcome:
-        message = f"{type(error).__name__}: {error}"
-        if self._ledger is not None:
-            self._ledger.verdicts(head, (), mark=0, crash=message)
-        self._crashed += 1
-        if self._crashed >= _CRASHES and not self._judged:
+    def flush(self) -> None:
+        """Book the crashes that were held back until it was known whether the verifiers work at all."""
+        for head, message in self._held:
+            if self._ledger is not None:
+                self._ledger.verdicts(head, (), mark=0, crash=message)
+        self._held.clear()
+
+    def _crash(self, head: Head, sample: Sample, error: BaseException) -> Outcome:
+        # A verifier's words may hold what no file can: half a surrogate pair, say.
+        message = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
+        self._held.append((head, message))
+        if self._proven:
+            self.flush()
+        elif len(self._held) >= _CRASHES:
+            self._held.clear()
             raise VerifierError(
                 f"the verifiers crash: {message} (task {sample.task.id!r}). The completions are kept: mend the "
                 "verifier and run again"
             ) from error
         log.warning("a verifier crashed on task %r", sample.task.id, exc_info=error)
         return crashed(sample, message)
-
-
-def name_of(part: object) -> str:
-    """The name under which a callable is known: its own, or that of its class."""
-    return str(getattr(part, "__name__", None) or type(part).__name__)
-
-
-def identity_of(verifier: Verifier) -> str:
-    """Name, code and settings of a verifier, as far as they can be seen: when this changes, it judges anew.
-
-    What it cannot see (code that is called from there, a model) a ``digest`` attribute can say. To judge once too
-    often costs nothing but time.
-    """
-    function = verifier.func if isinstance(verifier, functools.partial) else verifier
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    seen = [
-        getattr(verifier, "digest", None),
-        *((code.co_code.hex(), code.co_consts, code.co_names) if code is not None else ()),
-        getattr(function, "__defaults__", None),
-        (verifier.args, verifier.keywords) if isinstance(verifier, functools.partial) else vars(verifier),
-    ]
-    # Addresses differ from one process to the next.
-    return f"{name_of(verifier)} {re.sub(' at 0x[0-9a-f]+', '', repr(seen))}"

@@ -219,6 +219,7 @@ class Ledger:
     def latest(self) -> Iterator[Place]:
         """Where the latest of each attempt is, ordered by task and attempt."""
         answers: dict[bytes, int] = {}
+        orders: dict[bytes, int] = {}  # of tasks with several attempts: they stay together where the task moved
         tasks: dict[bytes, int] = {}
         verdicts: dict[bytes, int] = {}
         for number, (head, *_) in enumerate(self.journal.entries()):
@@ -228,6 +229,8 @@ class Ledger:
                 if _stays(before.kind, before.prompt, head):
                     continue
             if head.kind in _ANSWERS:
+                if head.attempt or head.key in orders:
+                    orders[head.key] = head.order
                 answers[place] = number
                 tasks.pop(place, None)
                 verdicts.pop(place, None)
@@ -239,7 +242,7 @@ class Ledger:
         entry = self.journal.entry
 
         def order(place: bytes) -> bytes:  # one flat value: a tuple would be most of the memory that this takes
-            return entry(answers[place]).head.order.to_bytes(8, "big") + place
+            return orders.get(place[:16], entry(answers[place]).head.order).to_bytes(8, "big") + place
 
         for place in sorted(answers, key=order):
             task, verdict = tasks.get(place), verdicts.get(place)

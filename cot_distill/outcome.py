@@ -56,7 +56,7 @@ def unanswered(task: Task, attempt: int, error: TeacherError, *, teacher: str, t
         attempt=attempt,
         stage="request",
         kind=error.kind,
-        message=str(error),
+        message=str(error).encode("utf-8", "replace").decode(),  # a server's words may hold what no file can
         teacher=teacher,
         status=error.status,
         request_id=error.request_id,

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from cot_distill.outcome import Outcome
 from cot_distill.types import Failure
@@ -67,6 +68,30 @@ class Progress:
         return f"cot_distill: {self.done}{of} attempts: {self}, {rate:.1f}/s{until}"
 
 
+class _Stream:
+    """Standard error, which may go away (a terminal that is closed, a pipe that ends): no reason to end a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        self._try(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, write: Callable[[], object]) -> None:
+        if not self._gone:
+            try:
+                write()
+            except (OSError, ValueError):
+                self._gone = True
+
+
 @contextmanager
 def show_progress(progress: Progress, shown: bool | None) -> Iterator[Progress]:
     """Show ``progress`` while the block runs.
@@ -75,7 +100,7 @@ def show_progress(progress: Progress, shown: bool | None) -> Iterator[Progress]:
         progress: What to show.
         shown: True for a bar, False for nothing, None for a bar where one can be seen and else a line now and then.
     """
-    if shown is False:
+    if shown is False or sys.stderr is None:  # a daemon has no standard error
         yield progress
     elif shown or _in_notebook() or sys.stderr.isatty():
         with _bar(progress):
@@ -91,7 +116,8 @@ def _bar(progress: Progress) -> Iterator[None]:
         warnings.simplefilter("ignore")  # that a notebook lacks ipywidgets: the bar is then plain text, which will do
         from tqdm.auto import tqdm
 
-    bar = tqdm(total=progress.total, unit="", desc="cot_distill", dynamic_ncols=True)
+    stream = None if _in_notebook() else _Stream(sys.stderr)
+    bar = tqdm(total=progress.total, file=stream, unit="", desc="cot_distill", dynamic_ncols=True)
 
     def changed(earlier: int) -> None:
         bar.set_postfix_str(str(progress), refresh=False)
@@ -109,18 +135,19 @@ def _bar(progress: Progress) -> Iterator[None]:
 @contextmanager
 def _lines(progress: Progress) -> Iterator[None]:
     due = time.monotonic() + _LINE_SECONDS
+    stream = _Stream(sys.stderr)
 
     def changed(earlier: int) -> None:  # noqa: ARG001
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + _LINE_SECONDS
-            sys.stderr.write(progress.line() + "\n")
+            stream.write(progress.line() + "\n")
 
     progress.changed = changed
     try:
         yield
     finally:
-        sys.stderr.write(progress.line() + "\n")
+        stream.write(progress.line() + "\n")
 
 
 def _in_notebook() -> bool:

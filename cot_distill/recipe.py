@@ -74,14 +74,21 @@ class Recipe(BaseModel):
             )
 
     def save(self, path: Path) -> None:
-        """Write ``run.json`` in the directory ``path``, whole or not at all."""
+        """Write ``run.json`` in the directory ``path``, whole or not at all.
+
+        Raises:
+            RunError: It cannot be written.
+        """
         target = path / _NAME
         temporary = path / f"{_NAME}.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            raise RunError(f"cannot write {target}: {error.strerror or error}") from error
 
     @classmethod
     def load(cls, path: Path) -> Recipe | None:

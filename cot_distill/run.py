@@ -18,8 +18,9 @@ from cot_distill import formatters, writers
 from cot_distill.blocking import run_blocking
 from cot_distill.card import dataset_card
 from cot_distill.errors import ConfigError, RunError
+from cot_distill.identity import name_of
 from cot_distill.journal import is_locked
-from cot_distill.judging import Judge, name_of
+from cot_distill.judging import Judge
 from cot_distill.ledger import Ledger, Record
 from cot_distill.outcome import Outcome, crashed, read
 from cot_distill.protocols import Filter, Formatter, Row, Verifier, Writer
@@ -200,10 +201,16 @@ class Run:
     def judge(self, *verifiers: Verifier) -> Run:
         """Judge all samples again, without asking the teacher. The new verdicts take the place of the old ones.
 
+        Args:
+            verifiers: At least one.
+
         Raises:
-            VerifierError: The verifiers crash on everything.
+            ConfigError: There is no verifier.
+            VerifierError: The verifiers crash on everything. What was booked before stays.
             RunError: Another process is writing to the run.
         """
+        if not verifiers:
+            raise ConfigError("judge() needs at least one verifier, such as verifiers.exact()")
         run_blocking(partial(self._judge, verifiers))
         return self
 
@@ -282,7 +289,7 @@ class Run:
 
     async def _judge(self, verifiers: tuple[Verifier, ...]) -> None:
         with Ledger(self.path, writable=True) as ledger:
-            judge = Judge(verifiers, ledger)
+            judge = Judge(verifiers, ledger, reading=(self.recipe.tags, self.recipe.prefilled))
             for place in ledger.latest():
                 record = ledger.record(place)
                 if record.completion is None:
@@ -290,6 +297,7 @@ class Run:
                 outcome = self._read(record, record.completion)
                 if isinstance(outcome, Sample):
                     await judge(place.answer.head, outcome)
+            judge.flush()
             names = tuple(map(name_of, verifiers))
             self.recipe = self.recipe.model_copy(update={"verifiers": names})
             self.recipe.save(self.path)

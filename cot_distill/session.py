@@ -20,7 +20,7 @@ from cot_distill import templates
 from cot_distill.engine import Engine, Settings
 from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
-from cot_distill.judging import name_of
+from cot_distill.identity import name_of
 from cot_distill.ledger import Known, Ledger
 from cot_distill.limits import Budget, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome
@@ -87,7 +87,8 @@ class Session:
         settings = self._settings
         template = settings.template
         old = Recipe.load(self._path)
-        probe = first if old is None else old.template.probe
+        # As run.json will give it back: a date in the metadata, say, is text from then on.
+        probe = Task.model_validate_json(first.model_dump_json()) if old is None else old.template.probe
         new = Recipe(
             created=datetime.now(UTC).isoformat(timespec="seconds") if old is None else old.created,
             teacher=settings.teacher.name,

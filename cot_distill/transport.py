@@ -12,6 +12,7 @@ endpoint needs no cookies, redirects or auth flow. A redirect is handed back as 
 from __future__ import annotations
 
 import functools
+import re
 import socket
 import ssl
 import time
@@ -28,6 +29,7 @@ from cot_distill.errors import ConfigError, UnavailableError
 
 __all__ = ["Reply", "Transport"]
 
+_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _CONNECT_SECONDS = 15.0
 _WRITE_SECONDS = 60.0
 # Below the 5 s after which uvicorn, and with it most self-hosted servers, closes an idle connection.
@@ -62,7 +64,7 @@ class Transport:
         timeout: Seconds a request may take in all. Bytes that only keep the connection alive do not extend it.
 
     Raises:
-        ConfigError: ``base_url`` is no http(s) URL.
+        ConfigError: ``base_url`` is no http(s) URL, or a header cannot be sent.
     """
 
     def __init__(self, base_url: str, *, headers: Mapping[str, str], timeout: float) -> None:
@@ -75,6 +77,9 @@ class Transport:
             ("User-Agent", f"cot_distill/{__version__}"),
             *headers.items(),
         ]
+        for name, value in headers.items():
+            if _HEADER.fullmatch(value) is None:  # the value may be the key: it is not shown
+                raise ConfigError(f"the value of the header {name!r} holds a character that no HTTP header can hold")
         self._timeout = timeout
         # `read` is as long as the whole: a server that is thinking sends nothing at all.
         self._extensions = {
@@ -134,7 +139,9 @@ class Transport:
 
     def _unavailable(self, error: Exception) -> UnavailableError:
         where = f"{self._base.scheme}://{self._base.netloc.decode()}"
-        detail = str(error) or type(error).__name__
+        # What we sent wrongly is quoted by the error, and may be the key.
+        detail = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+        detail = detail or type(error).__name__
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
             return UnavailableError(f"cannot connect to {where}: {detail}", kind="unreachable")
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +13,16 @@ import anyio
 import pytest
 
 from cot_distill import Budget, Distiller, RateLimit, Sampling, Task, ThinkTags, Trace, Verdict
-from cot_distill.errors import QuotaError, RequestError, RunError, SourceError, TraceError, UnavailableError
+from cot_distill.errors import (
+    ConfigError,
+    QuotaError,
+    RequestError,
+    RunError,
+    SourceError,
+    TraceError,
+    UnavailableError,
+    VerifierError,
+)
 from cot_distill.run import Run
 from cot_distill.teachers import open_teacher
 from cot_distill.testing import FaultServer, ScriptedTeacher
@@ -265,3 +277,99 @@ async def test_an_answer_that_a_verifier_crashed_on_is_never_asked_for_again(tmp
     run = await Distiller(teacher, verifiers=[picky]).arun(tasks(3), tmp_path / "run", progress=False)
     assert run.report().failures == {"verifier_error": 1}
     assert run.reask() == 0
+
+
+async def test_tasks_that_break_a_working_server_do_not_end_the_run(tmp_path: Path) -> None:
+    broken = UnavailableError("500", status=500, retry_after=0)
+    teacher = ScriptedTeacher(lambda messages: broken if number_of(messages) >= 20 else whole())
+    for _ in range(2):
+        run = await Distiller(teacher, concurrency=4, retries=1).arun(tasks(32), tmp_path / "run", progress=False)
+        assert run.report().failures == {"http": 12}
+
+
+async def test_verifiers_that_worked_before_are_trusted(tmp_path: Path) -> None:
+    def picky(task: Task, trace: Trace) -> Verdict:
+        if int(task.id) >= 5:
+            raise ValueError("odd")
+        return Verdict(by="picky", passed=True)
+
+    teacher = ScriptedTeacher(lambda _: whole())
+    for number in (10, 10, 12):
+        run = await Distiller(teacher, verifiers=[picky], concurrency=1).arun(
+            tasks(number), tmp_path / "run", progress=False
+        )
+        assert run.report().failures == {"verifier_error": number - 5}
+
+
+async def test_judging_with_a_broken_verifier_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    def broken(task: Task, trace: Trace) -> Verdict:
+        raise ValueError("bug")
+
+    def right(task: Task, trace: Trace) -> Verdict:
+        return Verdict(by="right", passed=True)
+
+    teacher = ScriptedTeacher(lambda _: whole())
+    run = await Distiller(teacher, verifiers=[right]).arun(tasks(9), tmp_path / "run", progress=False)
+    with pytest.raises(VerifierError):
+        run.judge(broken)
+    assert run.report().passed == 9
+    with pytest.raises(ConfigError, match="at least one verifier"):
+        run.judge()
+
+
+async def test_tasks_that_moved_keep_their_attempts_together(tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(lambda _: whole())
+    first, second = tasks(2)
+    await Distiller(teacher).arun([first, second], tmp_path / "run", progress=False)
+    run = await Distiller(teacher, attempts=2).arun([second, first], tmp_path / "run", progress=False)
+    assert [(sample.task.id, sample.attempt) for sample in run.samples()] == [(1, 0), (1, 1), (0, 0), (0, 1)]
+    assert run.report().tasks == 2
+
+
+@pytest.mark.parametrize("key", ["sk-secret-1234\nx", "sk-secret\u200b1234"])
+async def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError, match="'Authorization' holds a character") as caught:
+        open_teacher("vllm:m", api_key=key)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(caught.value.__context__)
+
+
+STDERR = """
+import sys
+from cot_distill import Distiller
+from cot_distill.testing import ScriptedTeacher
+teacher = ScriptedTeacher(lambda messages: ("r", "a"))
+Distiller(teacher).run([str(n) for n in range(2000)], sys.argv[1], progress=eval(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("shell", ['"$0" "$@" 2>&-', '"$0" "$@" 2> >(head -c 10 > /dev/null)'])
+@pytest.mark.parametrize("progress", ["None", "True"])
+def test_a_run_outlives_its_standard_error(shell: str, progress: str, tmp_path: Path) -> None:
+    command = ["bash", "-c", shell, sys.executable, "-c", STDERR, str(tmp_path / "run"), progress]
+    subprocess.run(command, timeout=60, check=True)
+    assert Run.open(tmp_path / "run").report().samples == 2000
+
+
+INTERRUPTED = """
+import sys
+from cot_distill import Distiller
+from cot_distill.testing import ScriptedTeacher
+teacher = ScriptedTeacher(lambda messages: ("r", "a"), latency=0.2)
+try:
+    print("ready", flush=True)
+    Distiller(teacher).run([str(n) for n in range(9999)], sys.argv[1], progress=False)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002, 0.005, 0.01, 0.02])
+def test_ctrl_c_while_a_run_begins_does_not_hang(delay: float, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[0] == "interrupted\n"

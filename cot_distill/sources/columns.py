@@ -105,7 +105,9 @@ class TaskMaker:
             BadRow: This row cannot be a task.
         """
         if isinstance(row, Task):
-            return row
+            _check_storable({name: getattr(row, name) for name in Task.model_fields})
+            # A subclass may have fields of its own, and could not be read back.
+            return row if type(row) is Task else Task(**{name: getattr(row, name) for name in Task.model_fields})
         if isinstance(row, str):
             return _task({"instruction": row})
         if not isinstance(row, Mapping):

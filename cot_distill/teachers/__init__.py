@@ -60,6 +60,8 @@ def open_teacher(
     if spec is None:
         raise ConfigError(f"no teacher given. {_WAYS}")
     if spec == "demo":
+        if base_url or api_key or preset or name or headers:
+            raise ConfigError('"demo" takes no options here: DemoTeacher(wrong=…, cut=…, latency=…) has some')
         return DemoTeacher()
     provider, _, model = spec.partition(":")
     known = PRESETS if preset is None else {preset.name: preset}
@@ -99,7 +101,7 @@ def _compatible(openai: Preset) -> Preset:
 
 def _key(preset: Preset, given: str | SecretStr | None) -> SecretStr | None:
     if isinstance(given, SecretStr):
-        return given
+        given = given.get_secret_value()
     # An empty variable is an unset one, and a key copied with its line break is still the key.
     found = given or next((value for name in preset.key_env if (value := os.environ.get(name))), None)
     return SecretStr(found.strip()) if found else None

@@ -72,21 +72,12 @@ class DemoTeacher:
         self._users = 0
 
     async def __aenter__(self) -> DemoTeacher:
-        if self._users == 0:
-            server = LoopbackServer(self._answer)
-            server.__enter__()
-            preset = Preset(name="demo", base_url=f"{server.url}/v1", local=True)
-            self._endpoint = Endpoint(
-                name=self.name,
-                model=_MODEL,
-                preset=preset,
-                base_url=preset.base_url,
-                api_key=None,
-                headers={},
-                timeout=60.0,
-            )
-            self._server = server
-        self._users += 1
+        with self._lock:  # one teacher may serve runs in several threads
+            if self._users == 0:
+                self._server = LoopbackServer(self._answer)
+                self._server.__enter__()
+                self._endpoint = self._connect(f"{self._server.url}/v1")
+            self._users += 1
         assert self._endpoint is not None  # noqa: S101 - made above by the first user
         await self._endpoint.__aenter__()
         return self
@@ -96,9 +87,11 @@ class DemoTeacher:
     ) -> None:
         assert self._endpoint is not None  # noqa: S101 - entered before
         await self._endpoint.__aexit__(kind, error, trace)
-        self._users -= 1
-        if self._users == 0 and self._server is not None:
-            self._server.stop()
+        with self._lock:
+            self._users -= 1
+            server = self._server if self._users == 0 else None
+        if server is not None:
+            server.stop()
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
         """Ask the server.
@@ -118,6 +111,12 @@ class DemoTeacher:
         async with self:
             assert self._endpoint is not None  # noqa: S101 - entered in the line above
             return await self._endpoint.complete(messages, sampling)
+
+    def _connect(self, url: str) -> Endpoint:
+        preset = Preset(name=self.name, base_url=url, local=True)
+        return Endpoint(
+            name=self.name, model=_MODEL, preset=preset, base_url=url, api_key=None, headers={}, timeout=60.0
+        )  # fmt: skip
 
     def _answer(self, request: Request) -> Reply:
         """Serve one request. Runs in a thread of the server."""
