@@ -339,7 +339,7 @@ import sys
 from cot_distill import Distiller
 from cot_distill.testing import ScriptedTeacher
 teacher = ScriptedTeacher(lambda messages: ("r", "a"))
-Distiller(teacher).run([str(n) for n in range(2000)], sys.argv[1], progress=eval(sys.argv[2]))
+Distiller(teacher).run([str(n) for n in range(300)], sys.argv[1], progress=eval(sys.argv[2]))
 """
 
 
@@ -348,7 +348,7 @@ Distiller(teacher).run([str(n) for n in range(2000)], sys.argv[1], progress=eval
 def test_a_run_outlives_its_standard_error(shell: str, progress: str, tmp_path: Path) -> None:
     command = ["bash", "-c", shell, sys.executable, "-c", STDERR, str(tmp_path / "run"), progress]
     subprocess.run(command, timeout=60, check=True)
-    assert Run.open(tmp_path / "run").report().samples == 2000
+    assert Run.open(tmp_path / "run").report().samples == 300
 
 
 INTERRUPTED = """
@@ -364,7 +364,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.002, 0.005, 0.01, 0.02])
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.015])
 def test_ctrl_c_while_a_run_begins_does_not_hang(delay: float, tmp_path: Path) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
