@@ -26,10 +26,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
-import sys
-import time
-import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,10 +33,11 @@ from zlib import crc32
 
 from pydantic_core import from_json, to_json
 
+from cot_distill import run_lock
 from cot_distill.errors import RunError
 from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, entries_of, entry_at, fields_of, head_of, pack
 
-__all__ = ["Journal", "is_locked"]
+__all__ = ["Journal"]
 
 SEGMENT_BYTES = 1 << 30
 RESERVE_BYTES = 16 << 20
@@ -65,7 +62,6 @@ class Journal:
         """Set once the disk is full: the caller should stop asking and bring home what is under way."""
         self._readers: dict[int, BinaryIO] = {}
         self._lock = -1
-        _OPEN.add(self)
         self._file = self._index = -1
         self._dirty = False
         if not writable:
@@ -73,7 +69,7 @@ class Journal:
             return
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _take_lock(path)
+            self._lock = run_lock.take(path)
             self._entries = self._load(repair=True)
             self._segment = max(0, len(self._segments()) - 1)
             self._open_segment()
@@ -148,10 +144,11 @@ class Journal:
         try:
             self.sync()
         finally:
-            if self._lock >= 0:
+            if run_lock.is_ours(self._lock):
                 (self.path / "reserve").unlink(missing_ok=True)
                 (self.path / "lock.owner").unlink(missing_ok=True)
-            for descriptor in (self._file, self._index, self._lock):
+            run_lock.release(self._lock)
+            for descriptor in (self._file, self._index):
                 if descriptor >= 0:
                     os.close(descriptor)
             self._file = self._index = self._lock = -1
@@ -267,82 +264,6 @@ class Journal:
             f"{self._segment_path(segment)} is damaged at byte {offset}: the record there is not what was written. "
             "Restore the file from a copy, or cut that line out; the answers in it will be asked for again"
         )
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process is writing to the journal in this directory."""
-    try:
-        descriptor = os.open(path / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        _lock(descriptor)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _lock_soon(descriptor: int) -> None:
-    """Lock at once or within half a second: :func:`is_locked` of another process may hold it for a moment."""
-    for _ in range(10):
-        try:
-            return _lock(descriptor)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-        time.sleep(0.05)
-    return _lock(descriptor)
-
-
-_OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
-
-
-def _let_go_in_child() -> None:
-    """A forked child inherits the lock, and would keep it after its parent is gone."""
-    for journal in list(_OPEN):
-        if journal._lock >= 0:
-            os.close(journal._lock)
-            journal._lock = -1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_in_child)
-
-
-def _take_lock(path: Path) -> int:
-    """Hold the lock of a directory for as long as the returned descriptor is open."""
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    owner = path / "lock.owner"
-    try:
-        _lock_soon(descriptor)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise RunError(
-                f"{path}: this file system cannot lock files ({error.strerror}): use a local disk"
-            ) from error
-        who = "another process"
-        with contextlib.suppress(OSError):  # it may be leaving just now
-            who = owner.read_text(encoding="utf-8").strip() or who
-        raise RunError(
-            f"{path} is in use by {who}: a run has one writer. Wait for it, end it or take another path"
-        ) from None
-    with contextlib.suppress(OSError):  # a courtesy to whoever is refused
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
-    return descriptor
 
 
 def _reserve(path: Path) -> None:

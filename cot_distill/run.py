@@ -19,13 +19,13 @@ from cot_distill.blocking import run_blocking
 from cot_distill.card import dataset_card
 from cot_distill.errors import ConfigError, RunError
 from cot_distill.identity import name_of
-from cot_distill.journal import is_locked
 from cot_distill.judging import Judge
 from cot_distill.ledger import Ledger, Record
 from cot_distill.outcome import Outcome, crashed, read
 from cot_distill.protocols import Filter, Formatter, Row, Verifier, Writer
 from cot_distill.recipe import Recipe
 from cot_distill.report import Report, Tally
+from cot_distill.run_lock import is_locked
 from cot_distill.types import Completion, Failure, Sample
 
 if TYPE_CHECKING:
