@@ -84,6 +84,11 @@ class Verifier(Protocol):
     Its ``__name__`` (or its class's) names it in the journal. A crash is booked as a failure of that one attempt;
     if the very first ones all crash the run stops, since then the verifier is at fault.
 
+    Verifiers must not slow the requests. A plain function is called in a worker thread, one with the attribute
+    ``light = True`` on the event loop itself: say so of what takes microseconds and cannot hang. What computes for
+    long, or may never end, belongs in a process: :func:`cot_distill.verifiers.isolated`. A verifier that is also an
+    async context manager is entered once per run: open sockets and start processes there.
+
     Example:
         ::
 
@@ -99,7 +104,8 @@ class Verifier(Protocol):
             trace: What the teacher thought and answered.
 
         Returns:
-            The verdict, or something to await that gives it.
+            The verdict, or something to await that gives it. ``applies=False`` says that there is nothing to judge
+            this task by; ``passed=None`` alone that it could not be told, for instance because a process was killed.
         """
         ...
 

@@ -247,7 +247,21 @@ class Verdict(_Value):
     passed: bool | None
     """Right, wrong, or ``None``: cannot tell."""
     score: float | None = None
+    """How good, from 0 to 1, where the verifier has degrees."""
     reason: str | None = None
+    """Why, in a sentence; with the passage, where there is one."""
+    about: Literal["answer", "quality"] | None = None
+    """``"answer"``: whether the answer is right. ``"quality"``: how the trace is written. None: not said."""
+    applies: bool = True
+    """False where the verifier has nothing to judge this task by: no reference, no tests. ``passed`` then is None."""
+    usage: Usage | None = None
+    """Tokens that the verdict cost, where a model was asked."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Verdict:
+        if not self.applies and self.passed is not None:
+            raise ValueError("a verdict that does not apply has `passed=None`")
+        return self
 
 
 class Sample(_Value):
@@ -272,10 +286,17 @@ class Sample(_Value):
 
     @property
     def passed(self) -> bool | None:
-        """False if any verdict is False; else None if any is None or there is no verdict; else True."""
-        found = {verdict.passed for verdict in self.verdicts}
-        if False in found:
+        """Whether the sample is right: what all its verdicts say together.
+
+        1. False, if any of them says so.
+        2. Verdicts that do not apply are left out, if another verifier found the *answer* right. So tasks with
+           reference answers and tasks with tests can be judged by the same list of verifiers.
+        3. None, if any of the rest cannot tell, or if there is none. Else True.
+        """
+        if any(verdict.passed is False for verdict in self.verdicts):
             return False
+        right = any(verdict.passed and verdict.about == "answer" for verdict in self.verdicts)
+        found = {verdict.passed for verdict in self.verdicts if verdict.applies or not right}
         return True if found == {True} else None
 
 

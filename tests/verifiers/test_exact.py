@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cot_distill.answers import final_answer, normalise
 from cot_distill.types import Task, Trace, Verdict
 from cot_distill.verifiers import exact
-from cot_distill.verifiers.exact import final_answer, normalise
 
 
 def judge(expected: str | None, answer: str, reasoning: str = "Hm.") -> Verdict:

@@ -1,7 +1,4 @@
-"""Which samples go into the dataset: functions over a stream of samples.
-
-A filter sees samples only, one at a time and in order. It changes none, and knows nothing of rows or files.
-"""
+"""Filters that look at one sample at a time."""
 
 from __future__ import annotations
 
