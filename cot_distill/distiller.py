@@ -13,12 +13,13 @@ import anyio
 
 from cot_distill import templates
 from cot_distill.blocking import run_blocking
-from cot_distill.engine import Engine, Settings
+from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError
 from cot_distill.ledger import Slot
 from cot_distill.limits import Budget, Hold, Pacer, Purse, RateLimit
 from cot_distill.outcome import Outcome
+from cot_distill.planning import Settings
 from cot_distill.protocols import Teacher, Template, Verifier
 from cot_distill.run import Run
 from cot_distill.session import Session
@@ -128,7 +129,7 @@ class Distiller:
             TeacherError: A fatal one (wrong key, unknown model, quota), or the endpoint cannot be reached.
         """
         engine = self._engine()
-        async with entered(self.teacher):
+        async with entered(*self._settings.verifiers, self.teacher):
             outcome = await engine.attempt(self._slot(task, attempt))
         if outcome is None:
             engine.finish()  # raises the reason
@@ -218,7 +219,7 @@ class Distiller:
 
         body: list[BaseException] = []
         with receive:
-            async with entered(self.teacher), anyio.create_task_group() as group:
+            async with entered(*self._settings.verifiers, self.teacher), anyio.create_task_group() as group:
                 group.start_soon(produce)
                 async with aclosing(outcomes()) as iterator:
                     try:

@@ -1,8 +1,10 @@
-"""Attempts: what there is to ask, and what becomes of each.
+"""Attempts: asking each, and what becomes of it.
 
 It knows the protocols and the ledger; not a provider, not a file, not how requests are limited. Its rules:
 
 * An answer is in the ledger before it is judged or counted.
+* Judging never holds up asking: it has workers of its own, and where these are not enough, answers are left in the
+  ledger to be judged when all is asked.
 * Whatever ends a session early ends it in one way: no further attempt is started, the answers under way are brought
   home, and the first reason is raised, plainly. Only an endpoint that has stopped answering is not waited for.
 * Nothing grows with the number of tasks but what earlier sessions left.
@@ -11,14 +13,15 @@ It knows the protocols and the ledger; not a provider, not a file, not how reque
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 
+import anyio
 from pydantic_core import PydanticSerializationError
 
 from cot_distill.asking import Asker, StoppedError
 from cot_distill.errors import (
+    ConfigError,
     RequestError,
     RunError,
     TeacherError,
@@ -26,47 +29,23 @@ from cot_distill.errors import (
     UnavailableError,
     VerifierError,
 )
-from cot_distill.judging import Judge
-from cot_distill.ledger import Known, Ledger, Slot, address
+from cot_distill.judging import Judge, judge_places
+from cot_distill.ledger import Known, Ledger, Place, Record, Slot
 from cot_distill.limits import BudgetReachedError, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome, read, unanswered
-from cot_distill.protocols import Teacher, Template, Verifier
+from cot_distill.planning import Job, Planner, Settings
 from cot_distill.retry import Tries
-from cot_distill.trace import Prefilled
-from cot_distill.types import Completion, Failure, Sample, Sampling, Task, ThinkTags
+from cot_distill.types import Completion, Failure, Sample, Task, Verdict
 
-__all__ = ["Engine", "Job", "Settings"]
+__all__ = ["Engine"]
 
 log = logging.getLogger("cot_distill")
 
 _PROBE = 3
 _UNREACHED_IN_A_ROW = 8
 _REFUSED_IN_A_ROW = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a Distiller was made with."""
-
-    teacher: Teacher
-    template: Template
-    verifiers: tuple[Verifier, ...]
-    sampling: Sampling
-    attempts: int
-    until_passed: int | None
-    concurrency: int
-    retries: int
-    require_reasoning: bool
-    tags: ThinkTags
-    prefilled: Prefilled
-
-
-class Job(NamedTuple):
-    """Attempts at one task that follow one another."""
-
-    slots: tuple[Slot, ...]
-    passed: int
-    """Verified traces that the task has already."""
+_JUDGED_AT_ONCE = 128
+"""Answers that wait for a verdict in memory; beyond that they wait in the ledger."""
 
 
 class Engine:
@@ -97,7 +76,10 @@ class Engine:
     ) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._known = known or {}
+        known = known or {}
+        self._judge = Judge(settings.verifiers, ledger, reading=(settings.tags, settings.prefilled))
+        self._judge.trust(known.values())
+        self._planner = Planner(settings, self._judge, ledger, known, earlier=earlier)
         self._asker = Asker(
             settings.teacher,
             settings.sampling,
@@ -106,12 +88,17 @@ class Engine:
             pacer=pacer,
             purse=purse,
         )
-        self._judge = Judge(settings.verifiers, ledger, reading=(settings.tags, settings.prefilled))
-        self._judge.trust(self._known.values())
         self._earlier = earlier
         self._answers = self._bare = self._refused = self._unreached = 0
         self._proven = proven
-        self.workers = settings.concurrency
+        waits = self._judge.waits
+        self._permit: AbstractAsyncContextManager[object] = (
+            anyio.CapacityLimiter(settings.concurrency) if waits else nullcontext()
+        )
+        self._judging = 0
+        self._left = False  # answers were left in the ledger without a verdict
+        self.workers = settings.concurrency + (_JUDGED_AT_ONCE if waits else 0)
+        """Jobs that are worked on at once."""
         self.ending: Exception | None = None
         """Why no further attempt is started; what is under way comes home first."""
 
@@ -127,7 +114,7 @@ class Engine:
         """
         try:
             async for order, task in tasks:
-                for job in self._plan(task, order):
+                for job in self._planner.jobs(task, order):
                     yield job
                 if self.ending is not None:
                     return
@@ -155,10 +142,19 @@ class Engine:
             UnavailableError: The endpoint has not answered for long.
             RunError: The journal cannot be written.
         """
-        known = self._known.get(address(slot))
-        if known is not None and self._ledger is not None and not self._is_to_ask(slot):
+        known = self._planner.answer_to(slot)
+        if known is not None and self._ledger is not None:
             return await self._judge_earlier(self._ledger, slot, known)
         tries = Tries()
+        async with self._permit:
+            answer = await self._answer(slot, tries)
+            if isinstance(answer, Completion) and not self._judge.proven:
+                # While it is not known whether the verifiers work, no more is asked than they can judge.
+                return await self._settle(slot, answer, tries)
+        return await self._settle(slot, answer, tries) if isinstance(answer, Completion) else answer
+
+    async def _answer(self, slot: Slot, tries: Tries) -> Completion | Failure | None:
+        """Ask, and book what came. None where the session is ending."""
         try:
             completion = await self._asker.ask(slot, tries)
         except StoppedError:
@@ -178,7 +174,7 @@ class Engine:
             if self._ledger.full is not None:
                 self.end(self._ledger.full)
         self._answers += 1
-        return await self._settle(slot, completion, tries)
+        return completion
 
     def end(self, reason: Exception, cause: BaseException | None = None) -> None:
         """Start no further attempt. What is under way comes home, then :meth:`finish` raises the reason."""
@@ -203,40 +199,6 @@ class Engine:
             self._end_without_reasoning("")
         if self.ending is not None:
             raise self.ending
-
-    def _plan(self, task: Task, order: int) -> Iterator[Job]:
-        settings = self._settings
-        messages = settings.template(task)
-        due: list[Slot] = []
-        passed = 0
-        for attempt in range(settings.attempts):
-            slot = Slot.make(task, attempt, order, messages)
-            known = self._known.get(address(slot))
-            if known is not None and known.content != slot.content:
-                known = self._correct(slot, known)
-            if known is None or known.is_due(slot, settings.sampling) or self._judge.is_due(known):
-                due.append(slot)
-            else:
-                passed += known.verdict & 1
-        self._earlier(settings.attempts - len(due))
-        due.sort(key=self._is_to_ask)  # what only needs judging may do, and costs nothing
-        if settings.until_passed is None:
-            yield from (Job((slot,), 0) for slot in due)
-        elif due and passed < settings.until_passed:
-            yield Job(tuple(due), passed)
-
-    def _is_to_ask(self, slot: Slot) -> bool:
-        known = self._known.get(address(slot))
-        return known is None or known.is_due(slot, self._settings.sampling)
-
-    def _correct(self, slot: Slot, known: Known) -> Known:
-        """Take over a task whose reference answer, tests or metadata were changed since it was answered."""
-        if self._ledger is None or known.is_due(slot, self._settings.sampling):
-            return known  # it is asked again, and booked with the new task then
-        self._ledger.correct(slot)
-        corrected = known._replace(content=slot.content, verdict=0)
-        self._known[address(slot)] = corrected
-        return corrected
 
     def _not_answered(self, slot: Slot, error: TeacherError, tries: Tries) -> Failure | None:
         """Book an attempt that got no answer; stop where going on is pointless."""
@@ -280,7 +242,7 @@ class Engine:
         if isinstance(outcome, Failure):
             self._earlier(1)
             return None
-        return await self._judged(slot, outcome)
+        return await self._judged(slot, outcome, ledger.said_of(known) if self._judge.asks else None)
 
     async def _settle(self, slot: Slot, completion: Completion, tries: Tries) -> Outcome | None:
         """Read the trace of an answer that was booked, and have it judged."""
@@ -306,12 +268,51 @@ class Engine:
             tries=tries,
         )
 
-    async def _judged(self, slot: Slot, sample: Sample) -> Outcome | None:
+    async def _judged(
+        self, slot: Slot, sample: Sample, earlier: Mapping[str, Verdict] | None = None
+    ) -> Outcome | None:
+        if self._judging >= _JUDGED_AT_ONCE and self._ledger is not None and self._settings.until_passed is None:
+            self._left = True
+            return None
+        self._judging += 1
         try:
-            return await self._judge(slot.head("verdict"), sample)
-        except VerifierError as error:
+            return await self._judge(slot.head("verdict"), sample, earlier)
+        except (VerifierError, ConfigError, TeacherError) as error:
             self.end(error)
             return None
+        finally:
+            self._judging -= 1
+
+    async def judge_the_rest(self, emit: Callable[[Outcome], Awaitable[None]]) -> None:
+        """Judge what was left without a verdict while requests were under way."""
+        if not self._left or self._ledger is None or self.ending is not None:
+            return
+        ledger = self._ledger
+        settings = self._settings
+
+        def is_left(place: Place) -> bool:
+            verdict = place.verdict
+            if verdict is None:
+                return True
+            return ledger.was_there(verdict) and not self._judge.is_mark_of(verdict.head.mark)
+
+        def read_record(record: Record) -> Outcome:
+            assert record.completion is not None  # noqa: S101 - only completions are judged
+            return read(
+                record.task,
+                record.attempt,
+                record.completion,
+                teacher=settings.teacher.name,
+                tags=settings.tags,
+                prefilled=settings.prefilled,
+                tries=record.tries,
+            )
+
+        try:
+            with Ledger(ledger.journal.path, writable=False) as now:
+                await judge_places(self._judge, now, filter(is_left, now.latest()), read=read_record, emit=emit)
+        except (VerifierError, ConfigError, TeacherError) as error:
+            self.end(error)
 
     def _end_without_reasoning(self, last: str) -> None:
         """Stop before more is paid for: this teacher, asked in this way, shows no thinking."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 __all__ = ["entered"]
 
 
 @asynccontextmanager
-async def entered(resource: object) -> AsyncIterator[None]:
-    """Enter ``resource`` for the block if it is an async context manager; else do nothing."""
-    if isinstance(resource, AbstractAsyncContextManager):
-        async with resource:
-            yield
-    else:
+async def entered(*resources: object) -> AsyncIterator[None]:
+    """Enter those of ``resources`` that are async context managers for the block; the others are left alone."""
+    async with AsyncExitStack() as stack:
+        for resource in resources:
+            if isinstance(resource, AbstractAsyncContextManager):
+                await stack.enter_async_context(resource)
         yield

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-from cot_distill.errors import VerifierError
-from cot_distill.identity import identity_of, name_of
+import anyio
+
+from cot_distill.asking_verifiers import ask_verifier
+from cot_distill.errors import ConfigError, TeacherError, VerifierError
+from cot_distill.identity import identity_of
 from cot_distill.journal_index import Head
-from cot_distill.ledger import Known, Ledger, verdict_mark
+from cot_distill.ledger import Known, Ledger, Place, Record, digest_of, verdict_mark
 from cot_distill.outcome import Outcome, crashed
 from cot_distill.protocols import Verifier
 from cot_distill.types import Sample, Verdict
+from cot_distill.workers import drive
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "judge_places"]
 
 log = logging.getLogger("cot_distill")
 
 _CRASHES = 3
+_AT_ONCE = 64
+_THREADS = 8
+"""For plain functions: enough to wait for files and processes; what computes gains nothing from threads."""
 
 
 class Judge:
@@ -36,65 +42,83 @@ class Judge:
     def __init__(self, verifiers: Sequence[Verifier], ledger: Ledger | None, *, reading: object = None) -> None:
         self._verifiers = verifiers
         self._ledger = ledger
-        self._mark = verdict_mark([*map(identity_of, verifiers), repr(reading)])
-        self._proven = False
+        self._ids = [digest_of(identity_of(verifier)) for verifier in verifiers]
+        self._mark = verdict_mark([*self._ids, repr(reading)])
+        self._threads = anyio.CapacityLimiter(_THREADS)
+        self.proven = False
+        """Whether one answer could be judged: then a crash is that of one odd trace."""
         self._held: list[tuple[Head, str]] = []
+        self.waits = any(not getattr(verifier, "light", False) for verifier in verifiers)
+        """Whether a verdict may take its time."""
+        self.asks = any(map(_is_paid, verifiers))
+        """Whether verdicts cost something, so that those of an earlier session are worth looking up."""
 
     def trust(self, known: Iterable[Known]) -> None:
         """Take it from earlier sessions that these verifiers work, if they judged anything."""
-        self._proven = self._proven or any(one.verdict >> 1 == self._mark for one in known)
+        self.proven = self.proven or any(one.verdict >> 1 == self._mark for one in known)
 
     def is_due(self, known: Known) -> bool:
         """Whether an answer of an earlier session lacks a verdict of just these verifiers."""
-        return bool(self._verifiers) and known.kind == "completion" and known.verdict >> 1 != self._mark
+        return bool(self._verifiers) and known.kind == "completion" and not self.is_mark_of(known.verdict)
 
-    async def __call__(self, head: Head, sample: Sample) -> Outcome:
+    def is_mark_of(self, verdict: int) -> bool:
+        """Whether a verdict with this mark is of just these verifiers."""
+        return verdict >> 1 == self._mark
+
+    async def __call__(self, head: Head, sample: Sample, earlier: Mapping[str, Verdict] | None = None) -> Outcome:
         """Return the sample with its verdicts, or a Failure where a verifier crashed on it.
 
         Args:
             head: Of the record that the sample was read from.
             sample: Without verdicts.
+            earlier: What was said of it before, by identity of the verifier. Verdicts that cost something are not
+                paid for again.
 
         Raises:
             VerifierError: The first ones all crashed. The crash is its ``__cause__``.
+            ConfigError: A verifier cannot work here at all: a package or a sandbox is missing.
+            TeacherError: A judge's key is wrong, or its quota used up.
             RunError: The journal cannot be written.
         """
         if not self._verifiers:
             return sample
         try:
-            verdicts = await self._verdicts(sample)
+            verdicts = await self._verdicts(sample, earlier or {})
         except (Exception, SystemExit) as error:  # a verifier may run a model's code, and that may leave
+            if isinstance(error, ConfigError) or (isinstance(error, TeacherError) and error.fatal):
+                raise
             return self._crash(head, sample, error)
-        self._proven = True
+        self.proven = True
         self.flush()
-        judged = sample.model_copy(update={"verdicts": verdicts})
+        judged = sample.model_copy(update={"verdicts": tuple(verdicts.values())})
         if self._ledger is not None:
             self._ledger.verdicts(head, verdicts, mark=self._mark << 1 | (judged.passed is True))
         return judged
 
-    async def _verdicts(self, sample: Sample) -> tuple[Verdict, ...]:
-        verdicts = []
-        for verifier in self._verifiers:
-            verdict = verifier(sample.task, sample.trace)
-            if inspect.isawaitable(verdict):
-                verdict = await verdict
-            if not isinstance(verdict, Verdict):
-                raise TypeError(f"{name_of(verifier)} returned {type(verdict).__name__}, not a Verdict")
-            verdicts.append(verdict)
-        return tuple(verdicts)
+    async def _verdicts(self, sample: Sample, earlier: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        verdicts: dict[str, Verdict] = {}
+        for identity, verifier in zip(self._ids, self._verifiers, strict=True):
+            paid = _is_paid(verifier)
+            if paid and any(verdict.passed is False for verdict in verdicts.values()):
+                continue  # it is wrong already: whoever costs something need not be asked
+            known = earlier.get(identity) if paid else None
+            if known is None or known.passed is None:
+                known = await ask_verifier(verifier, sample.task, sample.trace, self._threads)
+            verdicts[identity if identity not in verdicts else f"{identity}+{len(verdicts)}"] = known
+        return verdicts
 
     def flush(self) -> None:
         """Book the crashes that were held back until it was known whether the verifiers work at all."""
         for head, message in self._held:
             if self._ledger is not None:
-                self._ledger.verdicts(head, (), mark=0, crash=message)
+                self._ledger.verdicts(head, {}, mark=0, crash=message)
         self._held.clear()
 
     def _crash(self, head: Head, sample: Sample, error: BaseException) -> Outcome:
         # A verifier's words may hold what no file can: half a surrogate pair, say.
         message = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
         self._held.append((head, message))
-        if self._proven:
+        if self.proven:
             self.flush()
         elif len(self._held) >= _CRASHES:
             self._held.clear()
@@ -104,3 +128,45 @@ class Judge:
             ) from error
         log.warning("a verifier crashed on task %r", sample.task.id, exc_info=error)
         return crashed(sample, message)
+
+
+async def judge_places(
+    judge: Judge,
+    ledger: Ledger,
+    places: Iterable[Place],
+    *,
+    read: Callable[[Record], Outcome],
+    emit: Callable[[Outcome], Awaitable[None]] | None = None,
+) -> None:
+    """Judge answers that are in the journal, many at once.
+
+    Args:
+        judge: Who judges.
+        ledger: Where the answers are.
+        places: Which answers. What has no trace is passed over.
+        read: Makes a sample of a record.
+        emit: Told of each outcome.
+
+    Raises:
+        As :class:`Judge`; the first error ends it.
+    """
+
+    async def samples() -> AsyncIterator[tuple[Place, Sample]]:
+        for place in places:
+            if place.answer.head.kind == "completion":
+                outcome = read(ledger.record(place._replace(verdict=None)))
+                if isinstance(outcome, Sample):
+                    yield place, outcome
+
+    async def work(job: tuple[Place, Sample]) -> None:
+        place, sample = job
+        outcome = await judge(place.answer.head, sample, ledger.said(place.verdict) if judge.asks else None)
+        if emit is not None:
+            await emit(outcome)
+
+    await drive(samples(), work, _AT_ONCE if judge.waits else 1)
+    judge.flush()
+
+
+def _is_paid(verifier: Verifier) -> bool:
+    return bool(getattr(verifier, "paid", False))

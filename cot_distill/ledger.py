@@ -8,7 +8,7 @@ requests, and verdicts.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from cot_distill.journal_index import Entry, Head
 from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
 
-__all__ = ["Known", "Ledger", "Place", "Record", "Sessions", "Slot", "Spent", "address", "verdict_mark"]
+__all__ = ["Known", "Ledger", "Place", "Record", "Sessions", "Slot", "Spent", "address", "digest_of", "verdict_mark"]
 
 _LARGEST_CAP = 2**31 - 1
 _ANSWERS = ("completion", "cut", "failure", "refusal")
@@ -69,6 +69,8 @@ class Known(NamedTuple):
     """For a cut answer: twice the number of tokens at which it was cut, plus 1 if that was our own cap."""
     verdict: int
     """The mark of its verdict, 0 where there is none."""
+    judged: int = -1
+    """Number of the record with that verdict."""
 
     def is_due(self, slot: Slot, sampling: Sampling) -> bool:
         """Whether the attempt is to be asked again: only what is missing, changed, or was cut by a lower cap."""
@@ -179,9 +181,9 @@ class Ledger:
         fields = failure.model_dump(exclude={"task"})
         self.journal.append(head, {**_cost(tries), "task": slot.task, "failure": fields})
 
-    def verdicts(self, head: Head, verdicts: Sequence[Verdict], *, mark: int, crash: str | None = None) -> None:
-        """Book what the verifiers said of the answer whose record has this head."""
-        body = {"at": time.time(), "verdicts": verdicts, "crash": crash}
+    def verdicts(self, head: Head, verdicts: Mapping[str, Verdict], *, mark: int, crash: str | None = None) -> None:
+        """Book what the verifiers said, by their identities, of the answer whose record has this head."""
+        body = {"at": time.time(), "verdicts": list(verdicts.values()), "by": list(verdicts), "crash": crash}
         self.journal.append(head._replace(kind="verdict", mark=mark), body)
 
     def correct(self, slot: Slot) -> None:
@@ -209,9 +211,9 @@ class Ledger:
             if head.kind in _ANSWERS:
                 known[place] = Known(number, head.kind, head.prompt, head.content, head.mark, 0)
             elif head.kind == "task" and place in known:
-                known[place] = known[place]._replace(content=head.content, verdict=0)
+                known[place] = known[place]._replace(content=head.content, verdict=0, judged=-1)
             elif head.kind == "verdict" and place in known:
-                known[place] = known[place]._replace(verdict=head.mark)
+                known[place] = known[place]._replace(verdict=head.mark, judged=number)
             elif head.kind == "reopened" and place in known:
                 known[place] = known[place]._replace(kind="reopened")
         return known
@@ -266,6 +268,22 @@ class Ledger:
     def answer(self, known: Known) -> Record:
         """Read the answer that an earlier session left, without its verdict."""
         return self.record(Place(self.journal.entry(known.number)))
+
+    def was_there(self, entry: Entry) -> bool:
+        """Whether a record was there when the ledger was opened."""
+        number = len(self.journal)
+        last = self.journal.entry(number - 1) if number else None
+        return last is not None and (entry.segment, entry.offset) <= (last.segment, last.offset)
+
+    def said(self, verdict: Entry | None) -> dict[str, Verdict]:
+        """What verifiers said, by their identities, in this record."""
+        fields = {} if verdict is None else self.journal.read(verdict)
+        found = zip(fields.get("by", ()), fields.get("verdicts", ()), strict=False)
+        return {identity: Verdict.model_validate(said) for identity, said in found}
+
+    def said_of(self, known: Known) -> dict[str, Verdict]:
+        """What verifiers said, by their identities, of the answer that an earlier session left."""
+        return {} if known.judged < 0 else self.said(self.journal.entry(known.judged))
 
     def records(self) -> Iterator[Record]:
         """The latest record of each attempt, ordered by task and attempt."""
@@ -332,6 +350,11 @@ def _stays(kind: str, prompt: bytes, head: Head) -> bool:
 
 def _cost(tries: Tries) -> dict[str, int | float]:
     return {"at": time.time(), "tries": tries.made, "used": tries.used}
+
+
+def digest_of(text: str) -> str:
+    """16 hexadecimal digits that change when the text does."""
+    return _digest(text).hex()
 
 
 def _digest(value: object) -> bytes:

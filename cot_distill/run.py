@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, TypeVar
 from cot_distill import formatters, writers
 from cot_distill.blocking import run_blocking
 from cot_distill.card import dataset_card
+from cot_distill.entering import entered
 from cot_distill.errors import ConfigError, RunError
 from cot_distill.identity import name_of
-from cot_distill.judging import Judge
+from cot_distill.judging import Judge, judge_places
 from cot_distill.ledger import Ledger, Record
 from cot_distill.outcome import Outcome, crashed, read
 from cot_distill.protocols import Filter, Formatter, Row, Verifier, Writer
@@ -290,14 +291,8 @@ class Run:
     async def _judge(self, verifiers: tuple[Verifier, ...]) -> None:
         with Ledger(self.path, writable=True) as ledger:
             judge = Judge(verifiers, ledger, reading=(self.recipe.tags, self.recipe.prefilled))
-            for place in ledger.latest():
-                record = ledger.record(place)
-                if record.completion is None:
-                    continue
-                outcome = self._read(record, record.completion)
-                if isinstance(outcome, Sample):
-                    await judge(place.answer.head, outcome)
-            judge.flush()
+            async with entered(*verifiers):
+                await judge_places(judge, ledger, ledger.latest(), read=self._outcome)
             names = tuple(map(name_of, verifiers))
             self.recipe = self.recipe.model_copy(update={"verifiers": names})
             self.recipe.save(self.path)

@@ -17,13 +17,14 @@ import anyio
 import anyio.to_thread
 
 from cot_distill import templates
-from cot_distill.engine import Engine, Settings
+from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
 from cot_distill.identity import name_of
 from cot_distill.ledger import Known, Ledger
 from cot_distill.limits import Budget, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome
+from cot_distill.planning import Settings
 from cot_distill.progress import Progress, show_progress
 from cot_distill.recipe import Recipe, TemplateMark
 from cot_distill.sources import TaskInput, open_tasks
@@ -72,8 +73,8 @@ class Session:
                     known = {}
                 shown = Progress(_total(tasks, settings))
                 engine = self._engine(ledger, known, shown)
-                with show_progress(shown, progress), _booked(ledger, engine, tasks):
-                    async with entered(settings.teacher):
+                with show_progress(shown, progress), _booked(ledger, engine, settings.concurrency, tasks):
+                    async with entered(*settings.verifiers, settings.teacher):
                         await _drive(engine, _chain(first[1], located), shown, ledger)
                     engine.finish()
 
@@ -161,6 +162,7 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
         group.start_soon(sync)
         try:
             await drive(jobs, lambda job: engine.work(job, emit), engine.workers)
+            await engine.judge_the_rest(emit)
         except Exception as error:  # raised below, so that no group wraps it
             failed.append(error)
         group.cancel_scope.cancel()
@@ -178,9 +180,9 @@ async def _chain(first: Task, rest: _Located) -> _Located:
 
 
 @contextmanager
-def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
-    """Book when a session starts and ends."""
-    ledger.note("started", workers=engine.workers)
+def _booked(ledger: Ledger, engine: Engine, concurrency: int, tasks: object) -> Iterator[None]:
+    """Book when a session starts and ends. It can cut off as many requests as there are in flight at most."""
+    ledger.note("started", workers=concurrency)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cot_distill.errors import VerifierError
+from cot_distill import Distiller
+from cot_distill.errors import AuthError, ConfigError, VerifierError
 from cot_distill.identity import identity_of, name_of
 from cot_distill.judging import Judge
-from cot_distill.ledger import Known, Ledger, Slot, verdict_mark
+from cot_distill.ledger import Known, Ledger, Slot, digest_of, verdict_mark
 from cot_distill.retry import Tries
-from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Trace, Verdict
+from cot_distill.testing import ScriptedTeacher
+from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Trace, Usage, Verdict
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +154,7 @@ async def test_being_cancelled_is_no_crash(tmp_path: Path, ledger: Ledger) -> No
 async def test_an_answer_is_due_unless_just_these_verifiers_judged_it(
     kind: str, judged_by: list[str] | None, due: bool, passed: bool
 ) -> None:
-    identities = {"right": identity_of(right), "Unsure": identity_of(Unsure())}
+    identities = {"right": digest_of(identity_of(right)), "Unsure": digest_of(identity_of(Unsure()))}
     judges = [*(identities.get(name, name) for name in judged_by or ()), "None"]
     mark = 0 if judged_by is None else verdict_mark(judges) << 1 | passed
     known = Known(number=0, kind=kind, prompt=b"p", content=b"c", mark=0, verdict=mark)
@@ -164,3 +167,155 @@ async def test_a_verifier_has_the_name_of_its_function_or_class() -> None:
     assert name_of(slow_and_wrong) == "slow_and_wrong"
     assert name_of(Unsure()) == "Unsure"
     assert name_of(partial(right)) == "partial"
+
+
+# With the engine: verdicts come while requests go on
+
+
+def tasks(count: int) -> list[Task]:
+    return [slot(number).task for number in range(count)]
+
+
+def teacher() -> ScriptedTeacher:
+    return ScriptedTeacher(lambda messages: ("r", messages[-1].content.split()[-1]))
+
+
+class Paid:
+    """Stands for a model that judges: it costs something, and says so."""
+
+    paid = True
+
+    def __init__(self, passed: bool | None = True) -> None:
+        self.asked: list[object] = []
+        self.entered = self.left = 0
+        self.passed = passed
+        self.digest = "paid"
+
+    async def __aenter__(self) -> Paid:
+        self.entered += 1
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.left += 1
+
+    async def __call__(self, task: Task, trace: Trace) -> Verdict:
+        assert self.entered == self.left + 1
+        self.asked.append(task.id)
+        return Verdict(by="paid", passed=self.passed, usage=Usage(prompt_tokens=10, completion_tokens=5))
+
+
+async def test_a_verifier_that_blocks_does_not_hold_up_requests(tmp_path: Path) -> None:
+    asking = teacher()
+
+    def blocking(task: Task, trace: Trace) -> Verdict:
+        until = time.monotonic() + 20
+        while task.id != 0 and len(asking.calls) < 20:  # on the event loop this would never end well
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        return Verdict(by="blocking", passed=True)
+
+    run = await Distiller(asking, verifiers=[blocking], concurrency=2).arun(tasks(20), tmp_path, progress=False)
+    assert run.report().passed == 20
+
+
+async def test_verdicts_that_take_longer_than_answers_are_left_for_the_end(tmp_path: Path) -> None:
+    asking, together, most = teacher(), 0, 0
+
+    async def slow(task: Task, trace: Trace) -> Verdict:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        with anyio.fail_after(20):
+            while task.id != 0 and len(asking.calls) < 400:
+                await anyio.sleep(0.005)
+        together -= 1
+        return Verdict(by="slow", passed=int(task.id) % 2 == 0)
+
+    run = await Distiller(asking, verifiers=[slow], concurrency=4).arun(tasks(400), tmp_path, progress=False)
+    report = run.report()
+    assert (report.passed, report.wrong, report.unjudged) == (200, 200, 0)
+    assert len(asking.calls) == 400
+    assert most <= 128
+
+
+async def test_what_was_left_for_the_end_is_judged_by_the_next_session_if_there_was_no_end(tmp_path: Path) -> None:
+    asking = teacher()
+
+    async def never(task: Task, trace: Trace) -> Verdict:
+        if task.id != 0:
+            await anyio.sleep(60)
+        return Verdict(by="never", passed=True)
+
+    async with anyio.create_task_group() as group:
+
+        async def killed() -> None:
+            await Distiller(asking, verifiers=[never], concurrency=4).arun(tasks(300), tmp_path, progress=False)
+
+        group.start_soon(killed)
+        with anyio.fail_after(30):
+            while len(asking.calls) < 300:
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    run = await Distiller(asking, verifiers=[right]).arun(tasks(300), tmp_path, progress=False)
+    assert run.report().passed == 300
+    assert len(asking.calls) == 300
+
+
+async def test_a_verdict_that_was_paid_for_is_not_asked_for_again(tmp_path: Path) -> None:
+    asking, first, second = teacher(), Paid(), Paid()
+    await Distiller(asking, verifiers=[first]).arun(tasks(5), tmp_path, progress=False)
+    run = await Distiller(asking, verifiers=[right, second]).arun(tasks(6), tmp_path, progress=False)
+    assert sorted(map(str, first.asked)) == ["0", "1", "2", "3", "4"]
+    assert second.asked == [5]
+    assert all([v.by for v in sample.verdicts] == ["right", "paid"] for sample in run.samples())
+    third = Paid()
+    await run._judge((third,))
+    assert third.asked == []
+    assert all([v.by for v in sample.verdicts] == ["paid"] for sample in run.samples())
+    for paid, times in ((first, 1), (second, 1), (third, 1)):
+        assert (paid.entered, paid.left) == (times, times)
+
+
+async def test_a_verdict_that_could_not_be_told_is_asked_for_again(tmp_path: Path) -> None:
+    unsure, sure = Paid(None), Paid(True)
+    run = await Distiller(teacher(), verifiers=[unsure]).arun(tasks(3), tmp_path, progress=False)
+    await run._judge((sure,))
+    assert len(sure.asked) == 3
+    assert run.report().passed == 3
+
+
+async def test_what_is_wrong_already_costs_no_further_verdict() -> None:
+    paid = Paid()
+    async with paid:
+        outcome = await Judge([slow_and_wrong, paid, right], None)(slot().head("verdict"), sample())
+    assert paid.asked == []
+    assert isinstance(outcome, Sample)
+    assert [verdict.by for verdict in outcome.verdicts] == ["slow_and_wrong", "right"]
+
+
+@pytest.mark.parametrize("error", [ConfigError("no sandbox here"), AuthError("the judge's key is wrong")])
+async def test_a_verifier_that_cannot_work_ends_the_run_with_its_own_error(tmp_path: Path, error: Exception) -> None:
+    async def broken(task: Task, trace: Trace) -> Verdict:
+        raise error
+
+    asking = teacher()
+    with pytest.raises(type(error), match=str(error)):
+        await Distiller(asking, verifiers=[broken], concurrency=2).arun(tasks(200), tmp_path, progress=False)
+    assert len(asking.calls) <= 4
+    run = await Distiller(asking, verifiers=[right]).arun(tasks(200), tmp_path, progress=False)
+    assert len(asking.calls) == 200
+    assert run.report().passed == 200
+
+
+async def test_verdicts_are_there_after_a_verifier_was_changed_in_a_killed_judgement(tmp_path: Path) -> None:
+    run = await Distiller(teacher(), verifiers=[right]).arun(tasks(100), tmp_path, progress=False)
+
+    async def half(task: Task, trace: Trace) -> Verdict:
+        if int(task.id) >= 50:
+            raise AuthError("used up")
+        return Verdict(by="half", passed=True)
+
+    with pytest.raises(AuthError):
+        await run._judge((half,))
+    assert {verdict.by for sample in run.samples() for verdict in sample.verdicts} == {"half", "right"}
+    assert run.report().passed == 100

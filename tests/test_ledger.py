@@ -121,7 +121,7 @@ def test_the_latest_answer_counts_and_takes_its_verdict_along(tmp_path: Path) ->
     verdict = Verdict(by="v", passed=True)
     with Ledger(tmp_path, writable=True) as ledger:
         ledger.completion(slot(), answer(content="first"), Sampling(), Tries(1))
-        ledger.verdicts(slot().head("verdict"), [verdict], mark=verdict_mark(["v"]) << 1 | 1)
+        ledger.verdicts(slot().head("verdict"), {"id": verdict}, mark=verdict_mark(["v"]) << 1 | 1)
         ledger.completion(slot(), answer(content="second"), Sampling(), Tries(1))
     with reopened(tmp_path) as ledger:
         (record,) = ledger.records()
@@ -150,7 +150,7 @@ def test_a_corrected_task_takes_the_place_of_the_old_one_and_voids_the_verdict(t
     slots = [Slot.make(one, 0, 0, task.prompt()) for one in (task, corrected)]
     with Ledger(tmp_path, writable=True) as ledger:
         ledger.completion(slots[0], answer(), Sampling(), Tries(1))
-        ledger.verdicts(slots[0].head("verdict"), [Verdict(by="v", passed=False)], mark=2)
+        ledger.verdicts(slots[0].head("verdict"), {"id": Verdict(by="v", passed=False)}, mark=2)
         ledger.correct(slots[1])
     with reopened(tmp_path) as ledger:
         known = ledger.known()[address(slots[1])]
@@ -249,7 +249,7 @@ def book(path: Path, events: Sequence[Event]) -> None:
         elif what in ("failure", "refusal"):
             ledger.failure(place, failure(tries=tries), Tries(tries, used=3), final=what == "refusal")
         elif what in ("verdict", "crash"):
-            ledger.verdicts(place.head("verdict"), (), mark=5, crash="bug" if what == "crash" else None)
+            ledger.verdicts(place.head("verdict"), {}, mark=5, crash="bug" if what == "crash" else None)
         else:
             ledger.reopen(place.head("completion"))
     ledger.journal.close()

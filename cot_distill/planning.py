@@ -1,0 +1,106 @@
+"""What there is to do for each task, given what earlier sessions left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cot_distill.judging import Judge
+from cot_distill.ledger import Known, Ledger, Slot, address
+from cot_distill.protocols import Teacher, Template, Verifier
+from cot_distill.trace import Prefilled
+from cot_distill.types import Sampling, Task, ThinkTags
+
+__all__ = ["Job", "Planner", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a Distiller was made with."""
+
+    teacher: Teacher
+    template: Template
+    verifiers: tuple[Verifier, ...]
+    sampling: Sampling
+    attempts: int
+    until_passed: int | None
+    concurrency: int
+    retries: int
+    require_reasoning: bool
+    tags: ThinkTags
+    prefilled: Prefilled
+
+
+class Job(NamedTuple):
+    """Attempts at one task that follow one another."""
+
+    slots: tuple[Slot, ...]
+    passed: int
+    """Verified traces that the task has already."""
+
+
+class Planner:
+    """Finds what is missing.
+
+    Args:
+        settings: How to ask and judge.
+        judge: Knows which answers lack a verdict.
+        ledger: Where corrected tasks are booked; None to book nothing.
+        known: What earlier sessions left, by :func:`~cot_distill.ledger.address`.
+        earlier: Told of attempts that need nothing, as their tasks are planned.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        judge: Judge,
+        ledger: Ledger | None,
+        known: dict[bytes, Known],
+        *,
+        earlier: Callable[[int], None],
+    ) -> None:
+        self._settings = settings
+        self._judge = judge
+        self._ledger = ledger
+        self._known = known
+        self._earlier = earlier
+
+    def jobs(self, task: Task, order: int) -> Iterator[Job]:
+        """What there is to do for a task. ``order``: its position in the input."""
+        settings = self._settings
+        messages = settings.template(task)
+        due: list[Slot] = []
+        passed = 0
+        for attempt in range(settings.attempts):
+            slot = Slot.make(task, attempt, order, messages)
+            known = self._known.get(address(slot))
+            if known is not None and known.content != slot.content:
+                known = self._correct(slot, known)
+            if known is None or known.is_due(slot, settings.sampling) or self._judge.is_due(known):
+                due.append(slot)
+            else:
+                passed += known.verdict & 1
+        self._earlier(settings.attempts - len(due))
+        due.sort(key=self._is_to_ask)  # what only needs judging may do, and costs nothing
+        if settings.until_passed is None:
+            yield from (Job((slot,), 0) for slot in due)
+        elif due and passed < settings.until_passed:
+            yield Job(tuple(due), passed)
+
+    def answer_to(self, slot: Slot) -> Known | None:
+        """The answer that an earlier session left, where it need not be asked for again."""
+        return None if self._is_to_ask(slot) else self._known[address(slot)]
+
+    def _is_to_ask(self, slot: Slot) -> bool:
+        known = self._known.get(address(slot))
+        return known is None or known.is_due(slot, self._settings.sampling)
+
+    def _correct(self, slot: Slot, known: Known) -> Known:
+        """Take over a task whose reference answer, tests or metadata were changed since it was answered."""
+        if self._ledger is None or known.is_due(slot, self._settings.sampling):
+            return known  # it is asked again, and booked with the new task then
+        self._ledger.correct(slot)
+        corrected = known._replace(content=slot.content, verdict=0, judged=-1)
+        self._known[address(slot)] = corrected
+        return corrected
