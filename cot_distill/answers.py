@@ -7,8 +7,9 @@ This file knows how models mark a final answer (``\boxed{…}``, "Answer: …").
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["boxes", "final_answer", "normalise"]
+__all__ = ["agreement", "boxes", "final_answer", "normalise"]
 
 _BRACES = re.compile(r"(?P<boxed>\\boxed\s*\{)|\\.|[{}]", re.DOTALL)  # `\\.`: braces written as \{ do not count
 _ANSWER_LINE = re.compile(
@@ -103,3 +104,31 @@ def normalise(text: str) -> str:
                 break
         else:
             return text
+
+
+def agreement(answers: Sequence[str]) -> tuple[str, int]:
+    """Find the final answer that most of several answers give.
+
+    Args:
+        answers: What was answered, at least one. Differences in writing that do not matter are folded.
+
+    Returns:
+        That final answer as it is first written, and how many give it. Of two that are equally frequent the first.
+
+    Raises:
+        ValueError: There are no answers.
+
+    Example:
+        >>> agreement(["Answer: 1,234", "Answer: 7", "So it is **1234**."[9:]])
+        ('1,234', 2)
+    """
+    if not answers:
+        raise ValueError("there are no answers that could agree")
+    written: dict[str, str] = {}
+    votes: dict[str, int] = {}
+    for text in map(final_answer, answers):
+        key = normalise(text)
+        written.setdefault(key, text.strip())
+        votes[key] = votes.get(key, 0) + 1
+    most = max(votes, key=votes.__getitem__)
+    return written[most], votes[most]

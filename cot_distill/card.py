@@ -49,13 +49,23 @@ def dataset_card(recipe: Recipe, report: Report) -> str:
         "|---|---|",
         f"| asked | {report.asked} attempts at {report.tasks} tasks |",
         f"| samples | {report.samples}: {report.passed} passed, {report.wrong} wrong, {report.unjudged} not judged |",
+        *(f"| wrong by `{name}` | {count} |" for name, count in report.rejected.items()),
         *(f"| failed: {kind} | {count} |" for kind, count in report.failures.items()),
         f"| tokens | {report.prompt_tokens} prompt, {report.completion_tokens} completion |",
+        *_chosen(report),
         "",
         "Check the terms of the teacher's provider before you train on these rows or share them.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _chosen(report: Report) -> list[str]:
+    """How the rows were chosen, where that is known."""
+    if not report.funnel:
+        return []
+    stages = (f"| `{stage.name}` | {stage.came_in} | {stage.went_out} |" for stage in report.funnel)
+    return ["", "## How the rows were chosen", "", "| stage | samples in | out |", "|---|---|---|", *stages]
 
 
 def _size(rows: int) -> str:

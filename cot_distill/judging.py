@@ -14,12 +14,15 @@ from cot_distill.journal_index import Head
 from cot_distill.ledger import Known, Ledger, Place, Record, digest_of, verdict_mark
 from cot_distill.outcome import Outcome, crashed
 from cot_distill.protocols import Verifier
-from cot_distill.types import Sample, Verdict
+from cot_distill.types import Sample, Usage, Verdict
 from cot_distill.workers import drive
 
 __all__ = ["Judge", "judge_places"]
 
 log = logging.getLogger("cot_distill")
+
+Said = Mapping[str, Verdict]
+"""Verdicts by the identity of the verifier."""
 
 _CRASHES = 3
 _AT_ONCE = 64
@@ -47,7 +50,7 @@ class Judge:
         self._threads = anyio.CapacityLimiter(_THREADS)
         self.proven = False
         """Whether one answer could be judged: then a crash is that of one odd trace."""
-        self._held: list[tuple[Head, str]] = []
+        self._held: list[tuple[Head, Said, str]] = []
         self.waits = any(not getattr(verifier, "light", False) for verifier in verifiers)
         """Whether a verdict may take its time."""
         self.asks = any(map(_is_paid, verifiers))
@@ -65,7 +68,7 @@ class Judge:
         """Whether a verdict with this mark is of just these verifiers."""
         return verdict >> 1 == self._mark
 
-    async def __call__(self, head: Head, sample: Sample, earlier: Mapping[str, Verdict] | None = None) -> Outcome:
+    async def __call__(self, head: Head, sample: Sample, earlier: Said | None = None) -> Outcome:
         """Return the sample with its verdicts, or a Failure where a verifier crashed on it.
 
         Args:
@@ -82,21 +85,23 @@ class Judge:
         """
         if not self._verifiers:
             return sample
+        verdicts: dict[str, Verdict] = {}
         try:
-            verdicts = await self._verdicts(sample, earlier or {})
+            await self._ask_all(sample, earlier or {}, verdicts)
         except (Exception, SystemExit) as error:  # a verifier may run a model's code, and that may leave
             if isinstance(error, ConfigError) or (isinstance(error, TeacherError) and error.fatal):
                 raise
-            return self._crash(head, sample, error)
+            return self._crash(head, sample, verdicts, error)
         self.proven = True
         self.flush()
         judged = sample.model_copy(update={"verdicts": tuple(verdicts.values())})
         if self._ledger is not None:
-            self._ledger.verdicts(head, verdicts, mark=self._mark << 1 | (judged.passed is True))
+            mark = self._mark << 1 | (judged.passed is True)
+            self._ledger.verdicts(head, verdicts, mark=mark, used=_used(verdicts, earlier))
         return judged
 
-    async def _verdicts(self, sample: Sample, earlier: Mapping[str, Verdict]) -> dict[str, Verdict]:
-        verdicts: dict[str, Verdict] = {}
+    async def _ask_all(self, sample: Sample, earlier: Said, verdicts: dict[str, Verdict]) -> None:
+        """Fill in the verdicts one by one, so that those before a crash are there."""
         for identity, verifier in zip(self._ids, self._verifiers, strict=True):
             paid = _is_paid(verifier)
             if paid and any(verdict.passed is False for verdict in verdicts.values()):
@@ -105,19 +110,18 @@ class Judge:
             if known is None or known.passed is None:
                 known = await ask_verifier(verifier, sample.task, sample.trace, self._threads)
             verdicts[identity if identity not in verdicts else f"{identity}+{len(verdicts)}"] = known
-        return verdicts
 
     def flush(self) -> None:
         """Book the crashes that were held back until it was known whether the verifiers work at all."""
-        for head, message in self._held:
+        for head, verdicts, message in self._held:
             if self._ledger is not None:
-                self._ledger.verdicts(head, {}, mark=0, crash=message)
+                self._ledger.verdicts(head, verdicts, mark=0, used=_used(verdicts, None), crash=message)
         self._held.clear()
 
-    def _crash(self, head: Head, sample: Sample, error: BaseException) -> Outcome:
+    def _crash(self, head: Head, sample: Sample, verdicts: Said, error: BaseException) -> Outcome:
         # A verifier's words may hold what no file can: half a surrogate pair, say.
         message = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
-        self._held.append((head, message))
+        self._held.append((head, verdicts, message))
         if self.proven:
             self.flush()
         elif len(self._held) >= _CRASHES:
@@ -170,3 +174,9 @@ async def judge_places(
 
 def _is_paid(verifier: Verifier) -> bool:
     return bool(getattr(verifier, "paid", False))
+
+
+def _used(verdicts: Said, earlier: Said | None) -> int:
+    """Tokens that these verdicts cost, without those that are taken over from before."""
+    new = (one.usage for identity, one in verdicts.items() if one != (earlier or {}).get(identity))
+    return sum((usage or Usage()).total or 0 for usage in new)

@@ -113,6 +113,8 @@ class Spent(NamedTuple):
     """Answers that a later one replaced, without their texts."""
     retries: int
     """Requests beyond the first of each attempt."""
+    judging: int
+    """Tokens that verdicts cost."""
 
 
 class Sessions(NamedTuple):
@@ -181,9 +183,15 @@ class Ledger:
         fields = failure.model_dump(exclude={"task"})
         self.journal.append(head, {**_cost(tries), "task": slot.task, "failure": fields})
 
-    def verdicts(self, head: Head, verdicts: Mapping[str, Verdict], *, mark: int, crash: str | None = None) -> None:
-        """Book what the verifiers said, by their identities, of the answer whose record has this head."""
-        body = {"at": time.time(), "verdicts": list(verdicts.values()), "by": list(verdicts), "crash": crash}
+    def verdicts(
+        self, head: Head, verdicts: Mapping[str, Verdict], *, mark: int, used: int = 0, crash: str | None = None
+    ) -> None:
+        """Book what the verifiers said, by their identities, of the answer whose record has this head.
+
+        ``used``: tokens that it cost.
+        """
+        said = {"verdicts": list(verdicts.values()), "by": list(verdicts)}
+        body = {"at": time.time(), **said, "used": used, "crash": crash}
         self.journal.append(head._replace(kind="verdict", mark=mark), body)
 
     def correct(self, slot: Slot) -> None:
@@ -292,8 +300,10 @@ class Ledger:
     def spent(self) -> Spent:
         """Go through every answer, also those that were replaced."""
         latest = {address(place.answer.head): place.answer for place in self.latest()}
-        superseded, retries = [], 0
+        superseded, retries, judging = [], 0, 0
         for entry in self.journal.entries():
+            if entry.head.kind == "verdict":
+                judging += self.journal.read(entry).get("used", 0)
             if entry.head.kind not in _ANSWERS:
                 continue
             fields = self.journal.read(entry)
@@ -301,7 +311,7 @@ class Ledger:
             if "completion" in fields and latest[address(entry.head)] != entry:
                 usage = Usage.model_validate(fields["completion"]["usage"])
                 superseded.append(Completion(usage=usage))
-        return Spent(superseded, retries)
+        return Spent(superseded, retries, judging)
 
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""

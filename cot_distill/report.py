@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+from cot_distill.funnel import Stage
+from cot_distill.task_report import task_reports
 from cot_distill.types import Failure, Sample, Usage
 
 __all__ = ["Report", "Tally"]
@@ -32,6 +34,14 @@ class Report(BaseModel):
     """Samples that a verifier failed: they stay out of datasets."""
     unjudged: int
     """Samples without a verdict, or with one that cannot tell."""
+    rejected: dict[str, int] = {}
+    """How many samples each verifier called wrong, by its name; one sample may be wrong for several."""
+    solved: int = 0
+    """Tasks with at least one sample that passed."""
+    unsolved: int = 0
+    """Tasks none of whose attempts gave a right sample."""
+    suspects: int = 0
+    """Tasks whose reference answer is doubtful: see :attr:`cot_distill.TaskReport.is_suspect`."""
     failures: dict[str, int]
     """By kind, the most frequent first."""
     prompt_tokens: int
@@ -39,6 +49,8 @@ class Report(BaseModel):
     reasoning_tokens: int | None
     """None where the provider does not count them."""
     answer_tokens: int | None
+    judging_tokens: int = 0
+    """What verdicts of models cost."""
     cost: float | None = None
     """US dollars; None where the price is not known."""
     retries: int
@@ -57,11 +69,24 @@ class Report(BaseModel):
     again."""
     seconds: float
     """In all sessions, on the wall."""
+    funnel: tuple[Stage, ...] = ()
+    """What the last export of this Run object left of the samples, stage by stage."""
 
     @property
     def rate(self) -> float:
         """Attempts a second."""
         return self.asked / self.seconds if self.seconds else 0.0
+
+    @property
+    def tokens_per_passed(self) -> float | None:
+        """Tokens that one accepted trace cost, failures, wrong answers and judging included; None without any."""
+        total = self.prompt_tokens + self.completion_tokens + self.judging_tokens
+        return total / self.passed if self.passed else None
+
+    @property
+    def cost_per_passed(self) -> float | None:
+        """US dollars that one accepted trace cost; None without any, or where prices are not known."""
+        return self.cost / self.passed if self.passed and self.cost is not None else None
 
     def rows(self) -> list[tuple[str, str]]:
         """The report as pairs of a name and a value."""
@@ -73,11 +98,19 @@ class Report(BaseModel):
         ]
         if self.passed or self.wrong:
             rows.append(("  verified", f"{self.passed:,} passed, {self.wrong:,} wrong, {self.unjudged:,} not judged"))
+            rows += [(f"  wrong by {name}", f"{count:,}") for name, count in self.rejected.items()]
+            rows.append(("tasks", self._tasks()))
         rows.append(("failures", f"{sum(self.failures.values()):,}"))
         rows += [(f"  {kind}", f"{count:,}") for kind, count in self.failures.items()]
         tokens = f"{self.prompt_tokens:,} prompt, {self.completion_tokens:,} completion{self._split()}"
         rows.append(("tokens", tokens))
+        if self.judging_tokens:
+            rows.append(("  for judging", f"{self.judging_tokens:,} more"))
         rows.append(("cost", "not known" if self.cost is None else f"${self.cost:,.4f}"))
+        if self.tokens_per_passed is not None:
+            dollars = "" if self.cost_per_passed is None else f", ${self.cost_per_passed:,.6f}"
+            attempts = f"{self.asked / self.passed:,.2f} attempts"
+            rows.append(("  per passed", f"{attempts}, {self.tokens_per_passed:,.0f} tokens{dollars}"))
         rows.append(("retries", f"{self.retries:,}"))
         if self.asked_again:
             rows.append(("asked again", f"{self.asked_again:,}"))
@@ -86,6 +119,9 @@ class Report(BaseModel):
         if self.abandoned:
             rows.append(("given up", f"at most {self.abandoned:,} requests under way when a session was cut off"))
         rows.append(("time", f"{self.seconds:,.1f} s, {self.rate:,.1f} attempts/s{self._sessions()}"))
+        if self.funnel:
+            rows.append(("exported", f"{self.funnel[-1].went_out:,} of {self.funnel[0].came_in:,} samples"))
+            rows += [(f"  {stage.name}", f"{stage.came_in:,} in, {stage.went_out:,} out") for stage in self.funnel]
         return rows
 
     def __str__(self) -> str:
@@ -99,6 +135,10 @@ class Report(BaseModel):
             for name, value in self.rows()
         )
         return f"<table>{cells}</table>"
+
+    def _tasks(self) -> str:
+        suspects = f"; {self.suspects:,} with a doubtful reference answer" if self.suspects else ""
+        return f"{self.solved:,} solved, {self.unsolved:,} never solved{suspects}"
 
     def _split(self) -> str:
         if self.reasoning_tokens is None or self.answer_tokens is None or not self.completion_tokens:
@@ -116,27 +156,35 @@ class Tally:
 
     def __init__(self) -> None:
         self.tasks = self.asked = self.samples = self.passed = self.wrong = 0
+        self.solved = self.unsolved = self.suspects = 0
         self.prompt_tokens = self.completion_tokens = 0
         self.reasoning_tokens = self.answer_tokens = 0
         self.reasoning_known = True
         self.failures: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
 
     def outcomes(self, outcomes: Iterable[Sample | Failure]) -> None:
         """Count the latest outcome of every attempt. They must be ordered by task."""
-        last: object = self
-        for outcome in outcomes:
-            self.asked += 1
-            self.tasks += outcome.task.id != last
-            last = outcome.task.id
-            self.usage(outcome.usage)
-            if isinstance(outcome, Failure):
-                self.failures[outcome.kind] += 1
-                continue
-            self.samples += 1
-            self.models[outcome.model or "?"] += 1
-            self.passed += outcome.passed is True
-            self.wrong += outcome.passed is False
+        for task, attempts in task_reports(outcomes):
+            self.tasks += 1
+            self.solved += task.solved is True
+            self.unsolved += task.solved is False
+            self.suspects += task.is_suspect
+            for outcome in attempts:
+                self._count(outcome)
+
+    def _count(self, outcome: Sample | Failure) -> None:
+        self.asked += 1
+        self.usage(outcome.usage)
+        if isinstance(outcome, Failure):
+            self.failures[outcome.kind] += 1
+            return
+        self.samples += 1
+        self.models[outcome.model or "?"] += 1
+        self.passed += outcome.passed is True
+        self.wrong += outcome.passed is False
+        self.rejected.update({verdict.by for verdict in outcome.verdicts if verdict.passed is False})
 
     def usage(self, usage: Usage) -> None:
         """Count the tokens of one answer."""

@@ -6,7 +6,6 @@ was there at that moment.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -19,14 +18,16 @@ from cot_distill.blocking import run_blocking
 from cot_distill.card import dataset_card
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError, RunError
+from cot_distill.funnel import Funnel, Stage
 from cot_distill.identity import name_of
 from cot_distill.judging import Judge, judge_places
 from cot_distill.ledger import Ledger, Record
 from cot_distill.outcome import Outcome, crashed, read
-from cot_distill.protocols import Filter, Formatter, Row, Verifier, Writer
+from cot_distill.protocols import Filter, Formatter, Verifier, Writer
 from cot_distill.recipe import Recipe
 from cot_distill.report import Report, Tally
 from cot_distill.run_lock import is_locked
+from cot_distill.task_report import TaskReport, task_reports
 from cot_distill.types import Completion, Failure, Sample
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Run:
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path = path
         self.recipe = recipe
+        self._funnel = Funnel()
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> Run:
@@ -82,6 +84,17 @@ class Run:
         """The attempts that gave no sample, ordered by (task, attempt)."""
         return (outcome for outcome in self.outcomes() if isinstance(outcome, Failure))
 
+    def tasks(self) -> Iterator[TaskReport]:
+        """What became of each task over its attempts, in the order of the input.
+
+        Example:
+            The tasks that no attempt solved, and those whose reference answer is doubtful::
+
+                never = [one.task.id for one in run.tasks() if one.solved is False]
+                doubtful = [(one.task.id, one.task.answer, one.agreed) for one in run.tasks() if one.is_suspect]
+        """
+        return (report for report, _ in task_reports(self.outcomes()))
+
     def report(self) -> Report:
         """Count what became of every attempt, over all sessions."""
         tally = Tally()
@@ -102,11 +115,16 @@ class Run:
             passed=tally.passed,
             wrong=tally.wrong,
             unjudged=tally.samples - tally.passed - tally.wrong,
+            rejected=dict(tally.rejected.most_common()),
+            solved=tally.solved,
+            unsolved=tally.unsolved,
+            suspects=tally.suspects,
             failures=dict(tally.failures.most_common()),
             prompt_tokens=tally.prompt_tokens,
             completion_tokens=tally.completion_tokens,
             reasoning_tokens=tally.reasoning_tokens if tally.reasoning_known else None,
             answer_tokens=tally.answer_tokens if tally.reasoning_known else None,
+            judging_tokens=spent.judging,
             retries=spent.retries,
             asked_again=len(spent.superseded),
             skipped=sessions.skipped,
@@ -115,6 +133,7 @@ class Run:
             killed=sessions.killed,
             abandoned=sessions.abandoned,
             seconds=sessions.seconds,
+            funnel=self._funnel.stages,
         )
 
     def export(
@@ -138,10 +157,12 @@ class Run:
         Raises:
             ConfigError: Not one row is left: a dataset is never empty without a word.
         """
-        rows, seen = self._rows(filters, formatter, include_wrong=include_wrong)
+        funnel = Funnel()
+        rows = map(formatter, self._chosen(filters, funnel, include_wrong=include_wrong))
         first = next(rows, None)
         if first is None:
-            raise ConfigError(self._nothing_left(seen))
+            raise ConfigError(self._nothing_left(funnel.stages))
+        self._funnel = funnel  # before the writer runs: a card that it writes tells how the rows were chosen
         return writer(chain([first], rows))
 
     def to_jsonl(
@@ -191,7 +212,7 @@ class Run:
             ConfigError: The rows were written by the demo program, not by a model.
         """
         writer = writers.hugging_face(
-            push_to_hub=repo_id, card=self.card(), private=private, token=token, allow_demo=allow_demo
+            push_to_hub=repo_id, card=self.card, private=private, token=token, allow_demo=allow_demo
         )
         return self.export(writer, *filters, formatter=formatter)
 
@@ -238,32 +259,24 @@ class Run:
                     count += 1
         return count
 
-    def _rows(
-        self, filters: tuple[Filter, ...], formatter: Formatter, *, include_wrong: bool
-    ) -> tuple[Iterator[Row], Counter[str]]:
-        seen: Counter[str] = Counter()
+    def _chosen(self, filters: tuple[Filter, ...], funnel: Funnel, *, include_wrong: bool) -> Iterator[Sample]:
+        """The samples that get through the filters. Wrong ones stay out, unless a filter must see them."""
+        samples = funnel.begin(self.samples())
+        must_see = [place for place, chosen in enumerate(filters, 1) if getattr(chosen, "needs_wrong", False)]
+        drop_wrong_at = max(must_see, default=0)
+        for place, chosen in enumerate([*filters, None]):
+            if place == drop_wrong_at and not include_wrong:
+                samples = funnel.after("not wrong", _not_wrong(samples))
+            if chosen is not None:
+                samples = funnel.after(chosen, chosen(samples))
+        return samples
 
-        def right() -> Iterator[Sample]:
-            for sample in self.samples():
-                seen["wrong" if sample.passed is False else "right"] += 1
-                if include_wrong or sample.passed is not False:
-                    yield sample
-
-        def rows() -> Iterator[Row]:
-            samples = right()
-            for chosen in filters:
-                samples = chosen(samples)
-            yield from map(formatter, samples)
-
-        return rows(), seen
-
-    def _nothing_left(self, seen: Counter[str]) -> str:
+    def _nothing_left(self, stages: tuple[Stage, ...]) -> str:
         failure = next(self.failures(), None)
         failed = "" if failure is None else f"; the first failure: {failure.kind}: {failure.message}"
-        return (
-            f"{self.path} has no row to write: {seen.total()} samples, {seen['wrong']} of them wrong, and none gets "
-            f"through the filters{failed}"
-        )
+        samples = stages[0].came_in if stages else sum(1 for _ in self.samples())
+        lost = "".join(f", {stage.went_out} left after `{stage.name}`" for stage in stages)
+        return f"{self.path} has no row to write: {samples} samples{lost}{failed}"
 
     def _outcome(self, record: Record) -> Outcome:
         if record.completion is None:
@@ -296,3 +309,7 @@ class Run:
             names = tuple(map(name_of, verifiers))
             self.recipe = self.recipe.model_copy(update={"verifiers": names})
             self.recipe.save(self.path)
+
+
+def _not_wrong(samples: Iterator[Sample]) -> Iterator[Sample]:
+    return (sample for sample in samples if sample.passed is not False)

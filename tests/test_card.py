@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from cot_distill.card import dataset_card
+from cot_distill.funnel import Stage
 from cot_distill.recipe import Recipe, TemplateMark
 from cot_distill.report import Report
 from cot_distill.types import Sampling, Task
@@ -34,6 +35,11 @@ def card(*, report: dict[str, Any] | None = None, **changes: Any) -> str:
         "wrong": 93,
         "unjudged": 10,
         "failures": {"truncated": 27, "refused": 4},
+        "rejected": {"exact": 90, "short": 5},
+        "funnel": (
+            Stage(name="not wrong", came_in=1203, went_out=1110),
+            Stage(name="dedup", came_in=1110, went_out=900),
+        ),
     }
     return dataset_card(Recipe(**{**fields, **changes}), Report(**{**counts, **(report or {})}))
 

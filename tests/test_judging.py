@@ -100,7 +100,9 @@ async def test_one_crash_is_a_failure_and_is_booked(tmp_path: Path, ledger: Ledg
     )
     assert booked(tmp_path)[2] == ((), None)  # held back until it is known whether the verifiers work at all
     judge.flush()
-    assert booked(tmp_path)[2] == ((), "ZeroDivisionError: task 2")
+    verdicts, crash = booked(tmp_path)[2]
+    assert crash == "ZeroDivisionError: task 2"
+    assert [verdict.by for verdict in verdicts] == ["right"]
 
 
 async def test_a_verifier_must_return_a_verdict() -> None:

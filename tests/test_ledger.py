@@ -207,7 +207,7 @@ def test_an_empty_ledger_adds_up_to_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
         assert not list(ledger.records())
         assert ledger.sessions(running=False) == (0, 0, 0, 0.0, 0)
-        assert (ledger.spent(), ledger.used(), ledger.known()) == (([], 0), 0, {})
+        assert (ledger.spent(), ledger.used(), ledger.known()) == (([], 0, 0), 0, {})
 
 
 # Whatever happened

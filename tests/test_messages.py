@@ -147,7 +147,9 @@ def test_nothing_to_write_says_why(tmp_path: Path, capsys: pytest.CaptureFixture
     with FaultServer(faults=lambda request: "400") as server:
         text = message(capsys, *asking(server, tmp_path))
     assert re.search(
-        r"out/run has no row to write: 0 samples, .*the first failure: too_long: vllm answered 400", text
+        r"out/run has no row to write: 0 samples, 0 left after `not wrong`; "
+        r"the first failure: too_long: vllm answered 400",
+        text,
     )
 
 

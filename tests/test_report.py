@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cot_distill.funnel import Stage
 from cot_distill.report import Report, Tally
 from cot_distill.types import Failure, Sample, Task, Trace, Usage, Verdict
 
@@ -114,11 +115,13 @@ def test_the_whole_report_as_text() -> None:
         "asked          1,234 attempts at 1,000 tasks",
         "samples        1,200",
         "  verified     1,100 passed, 90 wrong, 10 not judged",
+        "tasks          0 solved, 0 never solved",
         "failures       34",
         "  truncated    30",
         "  refused      4",
         "tokens         5,000 prompt, 700,000 completion (600,000 reasoning, 100,000 answer)",
         "cost           not known",
+        "  per passed   1.12 attempts, 641 tokens",
         "retries        17",
         "asked again    3",
         "skipped input  2 rows",
@@ -155,3 +158,37 @@ def test_in_a_notebook_names_from_outside_are_escaped() -> None:
 
 def test_a_report_survives_being_written_as_json() -> None:
     assert Report.model_validate_json(report().model_dump_json()) == report()
+
+
+def test_what_verifiers_and_exports_add() -> None:
+    stages = (("not wrong", 1200, 1110), ("dedup", 1110, 1000))
+    rows = report(
+        rejected={"exact": 80, "length": 12}, solved=900, unsolved=70, suspects=3, judging_tokens=4321, cost=11.0,
+        funnel=tuple(Stage(name=name, came_in=came, went_out=went) for name, came, went in stages),
+    ).rows()  # fmt: skip
+    expected = {
+        "  wrong by exact": "80",
+        "  wrong by length": "12",
+        "tasks": "900 solved, 70 never solved; 3 with a doubtful reference answer",
+        "  for judging": "4,321 more",
+        "  per passed": "1.12 attempts, 645 tokens, $0.010000",
+        "exported": "1,000 of 1,200 samples",
+        "  not wrong": "1,200 in, 1,110 out",
+        "  dedup": "1,110 in, 1,000 out",
+    }
+    assert dict(rows).items() >= expected.items()
+
+
+def test_each_rejection_is_counted_under_the_name_of_its_verifier() -> None:
+    verdicts = (
+        Verdict(by="a", passed=False),
+        Verdict(by="b", passed=False),
+        Verdict(by="b", passed=False),
+        Verdict(by="c", passed=None),
+    )
+    tally = Tally()
+    tally.outcomes(
+        [sample(0, True), sample().model_copy(update={"verdicts": verdicts}), sample(1, False), failure(2)]
+    )
+    assert tally.rejected == {"a": 1, "b": 1, "v": 1}
+    assert (tally.solved, tally.unsolved, tally.suspects) == (1, 2, 0)

@@ -209,7 +209,9 @@ def test_export_returns_what_the_writer_returns_and_lets_its_errors_out(run: Run
 
 
 def test_an_empty_export_is_an_error_that_says_why(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no row to write: 0 samples, 0 of them wrong"):
+    with pytest.raises(
+        ConfigError, match=r"has no row to write: 0 samples, 0 left after `not wrong`, 0 left after `.*`"
+    ):
         run.to_jsonl(tmp_path / "rows.jsonl", filters.limit(0))
     assert not (tmp_path / "rows.jsonl").exists()
 
@@ -316,3 +318,36 @@ def test_slots_of_tasks_that_were_never_asked_change_nothing(run: Run) -> None:
     with Ledger(run.path, writable=True) as ledger:
         ledger.reopen(Slot.make(task, 0, 99, task.prompt()).head("completion"))
     assert run.report().asked == 6
+
+
+def test_the_report_tells_what_the_last_export_left_of_the_samples(run: Run, tmp_path: Path) -> None:
+    assert run.report().funnel == ()
+    run.to_jsonl(tmp_path / "rows.jsonl", filters.passed, filters.limit(2))
+    first, second, third = run.report().funnel
+    assert (first.name, first.came_in, first.went_out) == ("not wrong", 3, 2)  # no further than needed
+    assert (second.name, second.came_in, second.went_out) == ("passed", 2, 2)
+    assert (third.came_in, third.went_out) == (2, 2)
+    assert "## How the rows were chosen" in run.card()
+    run.to_jsonl(tmp_path / "rows.jsonl", include_wrong=True)
+    assert run.report().funnel == ()
+
+
+def test_a_filter_that_must_see_wrong_samples_does_and_they_are_dropped_behind_it(run: Run, tmp_path: Path) -> None:
+    seen: list[bool | None] = []
+
+    class Looking:
+        needs_wrong = True
+
+        def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+            for sample in samples:
+                seen.append(sample.passed)
+                yield sample
+
+    run.to_jsonl(tmp_path / "rows.jsonl", Looking(), filters.limit(2))
+    assert seen == [True, False, True]
+    assert [stage.name for stage in run.report().funnel][:2] == ["Looking", "not wrong"]
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 2
+
+
+def test_tasks_one_by_one(run: Run) -> None:
+    assert [(task.task.id, task.solved) for task in run.tasks()] == [(n, n % 2 == 0) for n in range(6)]

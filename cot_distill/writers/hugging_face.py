@@ -12,7 +12,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from itertools import chain
@@ -39,7 +39,7 @@ def hugging_face(
     seed: int = 0,
     save_to_disk: str | os.PathLike[str] | None = None,
     push_to_hub: str | None = None,
-    card: str | None = None,
+    card: str | Callable[[], str] | None = None,
     private: bool = True,
     token: str | None = None,
     allow_demo: bool = False,
@@ -56,7 +56,8 @@ def hugging_face(
         seed: Of the split.
         save_to_disk: Folder for ``datasets.load_from_disk``. A dataset that was saved there before is replaced.
         push_to_hub: Name of a dataset on the Hub, ``user/name``. Needs ``card``.
-        card: The dataset card for the Hub: Markdown that begins with YAML between two lines ``---``.
+        card: The dataset card for the Hub: Markdown that begins with YAML between two lines ``---``. A function
+            is called once all rows are written, so that its text can tell how they were chosen.
         private: Whether a dataset that is new on the Hub is private.
         token: For the Hub. Default: that of the login on this machine.
         allow_demo: Publish although the card carries the tag ``cot-distill-demo``: rows that no model wrote.
@@ -75,7 +76,7 @@ def hugging_face(
     if test_size is not None and not (0 < test_size < 1 or (test_size >= 1 and float(test_size).is_integer())):
         raise ConfigError(f"test_size is a share between 0 and 1 or a number of rows, not {test_size}")
     if push_to_hub is not None:
-        _check_card(card, allow_demo=allow_demo)
+        _check_card(_text(card), allow_demo=allow_demo)
     target = None if save_to_disk is None else local(save_to_disk)
 
     def write(rows: Iterable[Row], /) -> Any:
@@ -89,7 +90,7 @@ def hugging_face(
             from huggingface_hub import DatasetCard
 
             dataset.push_to_hub(push_to_hub, private=private, token=token)
-            DatasetCard(str(card)).push_to_hub(push_to_hub, token=token)
+            DatasetCard(str(_text(card))).push_to_hub(push_to_hub, token=token)
         return dataset
 
     return write
@@ -171,6 +172,10 @@ def _question(row: Row) -> object:
     if "instruction" in row:
         return [row["instruction"], row.get("system")]
     return dict(row)
+
+
+def _text(card: str | Callable[[], str] | None) -> str | None:
+    return card() if callable(card) else card
 
 
 def _check_card(card: str | None, *, allow_demo: bool) -> None:
