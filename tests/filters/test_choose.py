@@ -32,6 +32,20 @@ def test_passed_refuses_samples_that_nobody_judged() -> None:
         next(kept)
 
 
+def test_passed_says_which_verdict_was_in_the_way() -> None:
+    unsure = sample(None)
+    wrong = sample(True, None, False)
+    wrong = wrong.model_copy(
+        update={"verdicts": (*wrong.verdicts[:2], Verdict(by="exact", passed=False, reason="got 5"))}
+    )
+    reasons: list[str] = []
+    keep = filters.passed(on_drop=lambda one, reason: reasons.append(reason))
+    assert list(keep([wrong, sample(True), unsure])) == [sample(True)]
+    assert reasons == ["wrong, says exact: got 5", "cannot tell, says v: no reason given"]
+    assert list(filters.passed([wrong], on_drop=lambda one, reason: reasons.append(reason))) == []
+    assert len(reasons) == 3
+
+
 @pytest.mark.parametrize(("n", "kept"), [(0, 0), (2, 2), (9, 3)])
 def test_limit_keeps_the_first(n: int, kept: int) -> None:
     samples = [sample(number=number) for number in range(3)]
@@ -41,6 +55,7 @@ def test_limit_keeps_the_first(n: int, kept: int) -> None:
 def test_limit_refuses_a_negative_number() -> None:
     with pytest.raises(ConfigError, match="-1"):
         filters.limit(-1)
+    assert filters.limit(3).__name__ == "limit(3)"
 
 
 def test_filters_read_no_further_than_they_are_asked_to() -> None:
@@ -84,6 +99,13 @@ def test_clean_drops_control_tokens_wherever_they_stand(token: str, caplog: pyte
     with caplog.at_level(logging.WARNING, "cot_distill"):
         assert list(filters.clean([in_reasoning, good, in_answer])) == [good]
     assert "dropped 2 samples" in caplog.text
+    reasons: list[str] = []
+    assert list(filters.clean(on_drop=lambda one, reason: reasons.append(reason))([in_reasoning, in_answer])) == []
+    shown = token.encode("ascii", "backslashreplace").decode() if token == "\ud83d" else token
+    assert [reason.replace("'", "") for reason in reasons] == [
+        f"the reasoning holds {shown}",
+        f"the answer holds {shown}",
+    ]
 
 
 @pytest.mark.parametrize(
