@@ -5,27 +5,31 @@ and does not limit: those have their own files.
 
 Shape: one single-connection httpx transport per request in flight, kept on a free list, all on one TLS context.
 httpx's own pool is not used with more than one connection, since its cost per request grows with the connections in
-it (measured: 7 ms of CPU a request at 64 connections, 0.6 ms this way), and neither is its client layer: a chat
-endpoint needs no cookies, redirects or auth flow. A redirect is handed back as it is, so the key never follows one.
+it (measured: 7 ms of CPU a request at 64 connections), and neither is its client layer: a chat endpoint needs no
+cookies, redirects or auth flow. A redirect is handed back as it is, so the key never follows one. Under a transport
+is httpcore, on sockets of our own where the loop is asyncio's; on trio and through a proxy it is httpx's stock one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from types import TracebackType
 from typing import NamedTuple
 
 import anyio
+import httpcore
 import httpx
 
 from cot_distill._version import __version__
 from cot_distill.errors import ConfigError, UnavailableError
+from cot_distill.sockets import SocketBackend
 
 __all__ = ["Reply", "Transport"]
 
@@ -41,6 +45,9 @@ if hasattr(socket, "TCP_KEEPIDLE"):
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
     ]
+
+
+_CORE_ERRORS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
 class Reply(NamedTuple):
@@ -86,7 +93,7 @@ class Transport:
             "timeout": {"connect": _CONNECT_SECONDS, "read": timeout, "write": _WRITE_SECONDS, "pool": None}
         }
         self._urls: dict[str, httpx.URL] = {}
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._idle: list[httpx.AsyncBaseTransport] = []
 
     async def __aenter__(self) -> Transport:
         return self
@@ -117,7 +124,7 @@ class Transport:
             if "content-encoding" in response.headers:
                 content = httpx.Response(response.status_code, headers=response.headers, content=content).content
             healthy = True
-        except (httpx.HTTPError, TimeoutError, ssl.SSLError) as error:
+        except (httpx.HTTPError, *_CORE_ERRORS, TimeoutError, ssl.SSLError) as error:
             raise self._unavailable(error) from error
         finally:
             # A connection that was cancelled or broke half-way through is in no state to be used again.
@@ -129,26 +136,79 @@ class Transport:
         # The last connection used is the first to be used again, so the free list stays warm at its top only.
         return Reply(response.status_code, response.headers, content, time.monotonic() - started)
 
-    def _connect(self) -> httpx.AsyncHTTPTransport:
+    def _connect(self) -> httpx.AsyncBaseTransport:
+        tls, proxy = _tls_context(self._base.scheme), _proxy_for(self._base)
+        if proxy is None and _on_asyncio():
+            return _Slot(tls)
         return httpx.AsyncHTTPTransport(
-            verify=_tls_context(self._base.scheme),
+            verify=tls,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS),
-            proxy=_proxy_for(self._base),
+            proxy=proxy,
             socket_options=_SOCKET_OPTIONS,
         )
 
     def _unavailable(self, error: Exception) -> UnavailableError:
         where = f"{self._base.scheme}://{self._base.netloc.decode()}"
         # What we sent wrongly is quoted by the error, and may be the key.
-        detail = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+        ours = (httpx.LocalProtocolError, httpcore.LocalProtocolError)
+        detail = "" if isinstance(error, ours) else str(error)
         detail = detail or type(error).__name__
-        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+        not_connected = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+        if isinstance(error, (*not_connected, httpcore.ConnectError, httpcore.ConnectTimeout)):
             return UnavailableError(f"cannot connect to {where}: {detail}", kind="unreachable")
-        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+        if isinstance(error, (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError)):
             return UnavailableError(f"no whole answer from {where} within {self._timeout:g} s", kind="timeout")
         if isinstance(error, httpx.DecodingError):
             return UnavailableError(f"cannot decode the answer of {where}: {detail}", kind="malformed")
         return UnavailableError(f"the connection to {where} broke: {detail}", kind="http")
+
+
+class _Slot(httpx.AsyncBaseTransport):
+    """One connection through httpcore, as httpx's stock transport is one, but on sockets of our own."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=1,
+            max_keepalive_connections=1,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+            socket_options=_SOCKET_OPTIONS,
+            network_backend=SocketBackend(),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        response = await self._pool.handle_async_request(
+            httpcore.Request(
+                request.method,
+                target,
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream | AsyncIterable)  # noqa: S101 - an async pool gives no other
+        return httpx.Response(response.status, headers=response.headers, stream=_Answer(stream))
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Answer(httpx.AsyncByteStream):
+    """The body of a response of httpcore."""
+
+    def __init__(self, stream: AsyncIterable[bytes]) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            yield piece
+
+    async def aclose(self) -> None:
+        if hasattr(self._stream, "aclose"):
+            await self._stream.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -182,6 +242,14 @@ def _parse(base_url: str) -> httpx.URL:
 def _tls_context(scheme: str) -> ssl.SSLContext:
     # Loading the CA bundle takes 20 ms and a megabyte: once a process, and not at all for plain http.
     return httpx.create_ssl_context() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _proxy_for(url: httpx.URL) -> str | None:
