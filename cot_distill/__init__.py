@@ -14,7 +14,10 @@ from cot_distill import (
     errors,
     filters,
     formatters,
+    pairs,
     protocols,
+    rewards,
+    sandbox,
     sources,
     teachers,
     templates,
@@ -28,6 +31,7 @@ from cot_distill.errors import DistillError
 from cot_distill.limits import Budget, RateLimit
 from cot_distill.report import Report
 from cot_distill.run import Run
+from cot_distill.task_report import TaskReport
 from cot_distill.teachers import open_teacher
 from cot_distill.types import (
     Completion,
@@ -55,6 +59,7 @@ __all__ = [
     "Sample",
     "Sampling",
     "Task",
+    "TaskReport",
     "ThinkTags",
     "Trace",
     "Usage",
@@ -64,7 +69,10 @@ __all__ = [
     "filters",
     "formatters",
     "open_teacher",
+    "pairs",
     "protocols",
+    "rewards",
+    "sandbox",
     "sources",
     "teachers",
     "templates",

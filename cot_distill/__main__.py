@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cot_distill import sandbox
 from cot_distill._version import __version__
 from cot_distill.errors import ConfigError, DistillError
 from cot_distill.run import Run
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _code(options)
         if options.teacher == "demo":
             print(_DEMO_BANNER, end="\n\n")  # noqa: T201 - this is the command line
+        if "unit_tests" not in code:
+            print(f"No sandbox works here, so programs are not judged: {sandbox.probe()}", end="\n\n")  # noqa: T201
         print("Running:", textwrap.indent(code, "    "), sep="\n\n", flush=True)  # noqa: T201
         namespace: dict[str, Any] = {}
         exec(compile(code, "<printed above>", "exec"), namespace)  # noqa: S102 - just what was printed, written above
@@ -83,12 +86,14 @@ def _code(options: argparse.Namespace) -> str:
     tasks = f"sources.demo_tasks({int(options.tasks)})" if made_up else repr(options.tasks)
     # As the user wrote it, with forward slashes: what is printed should run on any system.
     out = Path(options.out).as_posix()
+    # Programs are run to judge them, and only where something can keep them in.
+    judges = "verifiers.exact()" + (", verifiers.unit_tests()" if sandbox.isolation() != "none" else "")
     names = ["Distiller", *(["open_teacher"] if options.base_url else []), *(["sources"] if made_up else [])]
     return textwrap.dedent(
         f"""\
         from cot_distill import {", ".join([*names, "verifiers", "writers"])}
 
-        distiller = Distiller({teacher}, verifiers=[verifiers.exact()])
+        distiller = Distiller({teacher}, verifiers=[{judges}])
         run = distiller.run({tasks}, {out + "/run"!r})
         run.to_jsonl({out + "/train.jsonl"!r})
         run.export(writers.parquet({out + "/train.parquet"!r}))

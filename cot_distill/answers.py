@@ -1,7 +1,8 @@
 r"""Finding the final answer in what a model writes, and folding the differences in writing that do not matter.
 
-This file knows how models mark a final answer (``\boxed{…}``, "Answer: …"). It knows no mathematics: ``1/2`` and
-``0.5`` differ here. Whoever compares answers (verifiers, rewards, the report) reads them through this file.
+This file knows how models mark a final answer (``\boxed{…}``, "Answer: …"). It knows no mathematics: for
+:func:`normalise`, ``1/2`` and ``0.5`` differ. Whoever compares answers (verifiers, rewards, the report) reads them
+through this file.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["agreement", "boxes", "final_answer", "normalise"]
+from cot_distill.numerals import read_numeral
+
+__all__ = ["agreement", "boxes", "final_answer", "normalise", "vote"]
 
 _BRACES = re.compile(r"(?P<boxed>\\boxed\s*\{)|\\.|[{}]", re.DOTALL)  # `\\.`: braces written as \{ do not count
 _ANSWER_LINE = re.compile(
     r"^[ \t>#*_]*(?:final[ \t]+)?answer[ \t*_]*[:：][ \t*_]*(.*)$", re.IGNORECASE | re.MULTILINE
 )
+_LAST_LINE = re.compile(r"(?:^|\n)####[ \t]+([^\n]*\S)\s*\Z")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,|\{,\}|[\u2009\u202f])\d{3})+(?!,?\d)")
 _MINUS = str.maketrans(dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"))
 _AROUND = (("**", "**"), ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("`", "`"), ('"', '"'), ("'", "'"),
@@ -52,7 +56,8 @@ def final_answer(text: str) -> str:
     r"""Find the final answer in a text.
 
     That is what stands in the last ``\boxed{…}``; else what follows on the last line that begins with "Answer:" or
-    "Final answer:" (or, if nothing does, below that line); else the whole text.
+    "Final answer:" (or, if nothing does, below that line); else what follows ``####`` on the very last line, as in
+    GSM8K; else the whole text.
 
     Args:
         text: What the model answers, without its reasoning.
@@ -71,7 +76,8 @@ def final_answer(text: str) -> str:
         return found[-1]
     lines = list(_ANSWER_LINE.finditer(text))
     if not lines:
-        return text
+        last = _LAST_LINE.search(text)
+        return last[1] if last else text
     rest = lines[-1][1] if lines[-1][1].strip() else text[lines[-1].end() :]
     return rest if rest.strip() else text
 
@@ -110,7 +116,8 @@ def agreement(answers: Sequence[str]) -> tuple[str, int]:
     """Find the final answer that most of several answers give.
 
     Args:
-        answers: What was answered, at least one. Differences in writing that do not matter are folded.
+        answers: What was answered, at least one. Differences in writing that do not matter are folded, also between
+            equal numbers: ``1,000`` and ``1000.0`` km agree.
 
     Returns:
         That final answer as it is first written, and how many give it. Of two that are equally frequent the first.
@@ -119,16 +126,32 @@ def agreement(answers: Sequence[str]) -> tuple[str, int]:
         ValueError: There are no answers.
 
     Example:
-        >>> agreement(["Answer: 1,234", "Answer: 7", "So it is **1234**."[9:]])
-        ('1,234', 2)
+        >>> agreement(["Answer: 1/2", "Answer: 7", "0.5"])
+        ('1/2', 2)
     """
     if not answers:
         raise ValueError("there are no answers that could agree")
     written: dict[str, str] = {}
     votes: dict[str, int] = {}
     for text in map(final_answer, answers):
-        key = normalise(text)
+        key = vote(text)
         written.setdefault(key, text.strip())
         votes[key] = votes.get(key, 0) + 1
     most = max(votes, key=votes.__getitem__)
     return written[most], votes[most]
+
+
+def vote(text: str) -> str:
+    """What a final answer stands for: the same text for all those that agree.
+
+    A number stands for its value whatever its unit, since one attempt writes the unit and another does not.
+
+    Args:
+        text: A final answer.
+
+    Example:
+        >>> vote("1,234.50 km"), vote(" **Paris**. ")
+        ('=2469/2', 'paris')
+    """
+    numeral = read_numeral(text)
+    return normalise(text) if numeral is None else f"={numeral.value}"

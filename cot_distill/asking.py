@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import anyio
 
 from cot_distill.errors import TeacherError, UnavailableError
-from cot_distill.ledger import Slot
 from cot_distill.limits import Hold, Pacer, Purse
 from cot_distill.protocols import Teacher
+from cot_distill.records import Slot
 from cot_distill.retry import Tries, build_retrying
 from cot_distill.types import Completion, Message, Sampling
 

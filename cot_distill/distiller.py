@@ -16,11 +16,11 @@ from cot_distill.blocking import run_blocking
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError
-from cot_distill.ledger import Slot
 from cot_distill.limits import Budget, Hold, Pacer, Purse, RateLimit
 from cot_distill.outcome import Outcome
 from cot_distill.planning import Settings
 from cot_distill.protocols import Teacher, Template, Verifier
+from cot_distill.records import Slot
 from cot_distill.run import Run
 from cot_distill.session import Session
 from cot_distill.sources import TaskInput, open_tasks

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 import anyio
+import anyio.to_thread
 from pydantic_core import PydanticSerializationError
 
 from cot_distill.asking import Asker, StoppedError
@@ -30,10 +31,12 @@ from cot_distill.errors import (
     VerifierError,
 )
 from cot_distill.judging import Judge, judge_places
-from cot_distill.ledger import Known, Ledger, Place, Record, Slot
+from cot_distill.known import KnownAttempts
+from cot_distill.ledger import Ledger
 from cot_distill.limits import BudgetReachedError, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome, read, unanswered
 from cot_distill.planning import Job, Planner, Settings
+from cot_distill.records import Known, Place, Record, Slot
 from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Sample, Task, Verdict
 
@@ -55,7 +58,7 @@ class Engine:
         settings: How to ask and judge.
         hold: The pause that a server can impose, shared by all that ask it.
         ledger: Where to book; None for :meth:`Distiller.stream`, which keeps nothing.
-        known: What earlier sessions left, by :func:`~cot_distill.ledger.address`.
+        known: What earlier sessions left.
         pacer: Rate limit.
         purse: Budget.
         proven: An earlier session had reasoning from this teacher, so that a few answers without need not alarm.
@@ -68,7 +71,7 @@ class Engine:
         *,
         hold: Hold,
         ledger: Ledger | None = None,
-        known: dict[bytes, Known] | None = None,
+        known: KnownAttempts | None = None,
         pacer: Pacer | None = None,
         purse: Purse | None = None,
         proven: bool = False,
@@ -76,9 +79,9 @@ class Engine:
     ) -> None:
         self._settings = settings
         self._ledger = ledger
-        known = known or {}
+        known = KnownAttempts() if known is None else known
         self._judge = Judge(settings.verifiers, ledger, reading=(settings.tags, settings.prefilled))
-        self._judge.trust(known.values())
+        self._judge.trust(known.marks)
         self._planner = Planner(settings, self._judge, ledger, known, earlier=earlier)
         self._asker = Asker(
             settings.teacher,
@@ -310,7 +313,8 @@ class Engine:
 
         try:
             with Ledger(ledger.journal.path, writable=False) as now:
-                await judge_places(self._judge, now, filter(is_left, now.latest()), read=read_record, emit=emit)
+                places = await anyio.to_thread.run_sync(now.latest)  # takes a while where there are millions
+                await judge_places(self._judge, now, filter(is_left, places), read=read_record, emit=emit)
         except (VerifierError, ConfigError, TeacherError) as error:
             self.end(error)
 

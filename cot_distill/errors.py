@@ -4,7 +4,8 @@
 
     DistillError
     ├─ ConfigError                bad spec, setting or missing key
-    │  └─ MissingExtraError       an optional package is not installed (also an ImportError)
+    │  ├─ MissingExtraError       an optional package is not installed (also an ImportError)
+    │  └─ SandboxUnavailableError nothing here can keep a program in that nobody trusts
     ├─ TeacherError               the teacher did not give a usable completion
     │  ├─ AuthError               fatal: the key is wrong or may not do this
     │  ├─ QuotaError              fatal: balance, quota or spending cap is used up
@@ -35,6 +36,7 @@ __all__ = [
     "RateLimitError",
     "RequestError",
     "RunError",
+    "SandboxUnavailableError",
     "SourceError",
     "TeacherError",
     "TraceError",
@@ -74,6 +76,10 @@ class MissingExtraError(ConfigError, ImportError):
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional package: pip install 'cot_distill[{extra}]'")
         self.extra = extra
+
+
+class SandboxUnavailableError(ConfigError):
+    """Programs that nobody trusts cannot be run here; the message says what is missing, and the ways out."""
 
 
 class TeacherError(DistillError):

@@ -11,11 +11,12 @@ Promises:
 * Only one process writes: the second one is refused.
 * A full disk does not lose what is under way: a reserve file is given up to make room for it, and
   :attr:`Journal.full` asks the caller to stop.
+* What is held in memory does not grow with the number of records.
 
 Layout of the directory::
 
-    journal-00000.jsonl …   the records, in segments of about 1 GiB
-    journal.idx             a fixed-size entry per record: rebuilt when it does not fit the segments
+    journal-00000.jsonl …   the records, in segments of about 1 GiB; compressed on demand: journal-00000.jsonl.zst
+    journal.idx             a fixed-size entry per record: put right where it does not fit the segments
     lock, lock.owner        held while a process writes; who holds it
     torn.bin                cut-off tails, kept for inspection
     reserve                 room for the answers in flight when the disk fills up
@@ -23,19 +24,22 @@ Layout of the directory::
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zlib import crc32
 
 from pydantic_core import from_json, to_json
 
 from cot_distill import run_lock
 from cot_distill.errors import RunError
-from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, entries_of, entry_at, fields_of, head_of, pack
+from cot_distill.index_file import IndexFile
+from cot_distill.journal_index import Entry, Head, fields_of, head_of, pack
+from cot_distill.packed import require_zstd
+from cot_distill.segments import Segments, sync_directory
 
 __all__ = ["Journal"]
 
@@ -54,35 +58,41 @@ class Journal:
 
     Raises:
         RunError: Another process is writing; the directory cannot be written; a record in the middle is broken.
+        MissingExtraError: Segments are compressed, and the package that reads them is not installed.
     """
+
+    index: IndexFile
+    """What was there when the journal was opened."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.path = path
         self.full: OSError | None = None
         """Set once the disk is full: the caller should stop asking and bring home what is under way."""
-        self._readers: dict[int, BinaryIO] = {}
-        self._lock = -1
-        self._file = self._index = -1
+        self._lock = self._file = self._index_file = -1
         self._dirty = False
-        if not writable:
-            self._entries = self._load(repair=False)
-            return
+        self._readers = ExitStack()
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = run_lock.take(path)
-            self._entries = self._load(repair=True)
-            self._segment = max(0, len(self._segments()) - 1)
-            self._open_segment()
-            _reserve(path / "reserve")
+            if writable:
+                path.mkdir(parents=True, exist_ok=True)
+                self._lock = run_lock.take(path)
+                for unfinished in path.glob("journal-*.zst.tmp"):
+                    unfinished.unlink()
+            self._load(repair=writable)
+            if writable:
+                self._index_file = self._open_to_append(path / "journal.idx")
+                self._open_segment(self._segments.live)
+                _reserve(path / "reserve")
         except OSError as error:
             self.close()
+            if not writable:
+                raise
             raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
         except BaseException:
             self.close()
             raise
 
     def __len__(self) -> int:
-        return len(self._entries) // ENTRY_BYTES
+        return len(self.index)
 
     def append(self, head: Head, body: Mapping[str, Any]) -> None:
         """Write one record. When this returns, killing the process cannot lose it any more.
@@ -93,22 +103,12 @@ class Journal:
         line = to_json({**fields_of(head), **body}) + b"\n"
         if self._end and self._end + len(line) > SEGMENT_BYTES:
             self.sync()
-            self._segment += 1
-            self._open_segment()
+            self._open_segment(self._segment + 1)
         entry = pack(Entry(head, self._segment, self._end, len(line), crc32(line)))  # first, since it may be refused
         self._write(line)
         self._end += len(line)
         self._dirty = True
-        with contextlib.suppress(OSError):  # only a cache: without it the next start reads the lines instead
-            os.write(self._index, entry)
-
-    def entry(self, number: int) -> Entry:
-        """The entry of a record that was there when the journal was opened, counted from 0."""
-        return entry_at(self._entries, number)
-
-    def entries(self) -> Iterator[Entry]:
-        """All entries that were there when the journal was opened, in the order of writing."""
-        return entries_of(self._entries)
+        self._append_to_index(entry)
 
     def read(self, entry: Entry) -> dict[str, Any]:
         """The record of an entry.
@@ -116,11 +116,7 @@ class Journal:
         Raises:
             RunError: The line on disk is not the one that was written.
         """
-        file = self._readers.get(entry.segment)
-        if file is None:
-            file = self._readers[entry.segment] = self._segment_path(entry.segment).open("rb")
-        file.seek(entry.offset)
-        line = file.read(entry.length)
+        line = self._segments.read(entry.segment, entry.offset, entry.length)
         if crc32(line) != entry.checksum:
             raise self._corrupt(entry.segment, entry.offset)
         record: dict[str, Any] = from_json(line)
@@ -139,6 +135,31 @@ class Journal:
             except OSError as error:
                 raise RunError(f"cannot write to {self.path}: {error.strerror}") from error
 
+    def compact(self) -> int:
+        """Compress all segments, one after the other; what is appended later goes to a new one.
+
+        Being cut off anywhere loses nothing. Whoever reads meanwhile goes on reading.
+
+        Returns:
+            The number of bytes that are free now.
+
+        Raises:
+            RunError: There is no room for the compressed copy of a segment. What was done before stays.
+            MissingExtraError: The package for it is not installed.
+        """
+        require_zstd()
+        self.sync()
+        os.close(self._file)  # some systems do not remove what is open
+        self._file = -1
+        self._segments.close()
+        now = Segments(self.path)
+        try:
+            plain = [number for number, size in enumerate(now.sizes) if size and now.plain(number).exists()]
+            return sum(map(now.pack, plain))
+        finally:
+            now.close()
+            self._open_segment(now.live)
+
     def close(self) -> None:
         """Sync, give up the reserve and the lock. Safe to call twice."""
         try:
@@ -148,13 +169,11 @@ class Journal:
                 (self.path / "reserve").unlink(missing_ok=True)
                 (self.path / "lock.owner").unlink(missing_ok=True)
             run_lock.release(self._lock)
-            for descriptor in (self._file, self._index):
+            for descriptor in (self._file, self._index_file):
                 if descriptor >= 0:
                     os.close(descriptor)
-            self._file = self._index = self._lock = -1
-            for file in self._readers.values():
-                file.close()
-            self._readers.clear()
+            self._file = self._index_file = self._lock = -1
+            self._readers.close()
 
     def _write(self, line: bytes) -> None:
         try:
@@ -176,92 +195,79 @@ class Journal:
             os.ftruncate(self._file, self._end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _open_segment(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    def _append_to_index(self, entry: bytes) -> None:
+        """Write an entry, until that fails: it is only a cache, and the next start reads the lines instead."""
+        if self._index_file < 0:
+            return
+        try:
+            if os.write(self._index_file, entry) == len(entry):
+                return
+        except OSError:
+            pass
+        os.close(self._index_file)
+        self._index_file = -1
+
+    def _open_segment(self, number: int) -> None:
         if self._file >= 0:
             os.close(self._file)
-        else:
-            self._index = os.open(self.path / "journal.idx", flags, 0o644)
-        self._file = os.open(self._segment_path(self._segment), flags, 0o644)
+        self._segment = number
+        self._file = self._open_to_append(self._segments.plain(number))
         self._end = os.fstat(self._file).st_size
-        _sync_directory(self.path)
+        sync_directory(self.path)
 
-    def _segment_path(self, number: int) -> Path:
-        return self.path / f"journal-{number:05}.jsonl"
+    def _open_to_append(self, path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
 
-    def _segments(self) -> list[Path]:
-        return sorted(self.path.glob("journal-?????.jsonl"))
+    def _load(self, *, repair: bool) -> None:
+        """Check the index against the segments, and read the lines that it does not cover."""
+        index = self.index = IndexFile(self.path / "journal.idx", writable=repair)
+        self._readers.callback(index.close)
+        self._segments = Segments(self.path)  # after the index, which then is not ahead of them
+        self._readers.callback(self._segments.close)
+        index.keep(self._trusted(index.count_of_fitting(self._segments.sizes)))
+        last = index.entry(len(index) - 1) if len(index) else None
+        segment, offset = (last.segment, last.offset + last.length) if last else (0, 0)
+        for number in range(segment, len(self._segments)):
+            self._scan(number, offset if number == segment else 0, repair=repair)
+        index.seal()
 
-    def _load(self, *, repair: bool) -> bytes:
-        """Read the index, check it against the segments, and read the lines that it does not cover."""
-        index = self.path / "journal.idx"
-        known = index.read_bytes() if index.exists() else b""
-        known = self._covered(known[: len(known) - len(known) % ENTRY_BYTES])
-        missing: list[bytes] = []
-        last = entry_at(known[-ENTRY_BYTES:], 0) if known else None
-        start = (last.segment, last.offset + last.length) if last else (0, 0)
-        for number in range(start[0], len(self._segments())):
-            missing += self._scan(number, start[1] if number == start[0] else 0, repair=repair)
-        entries = known + b"".join(missing)
-        if repair and (len(entries) != len(known) or not index.exists() or index.stat().st_size != len(known)):
-            index.write_bytes(entries)
-        return entries
-
-    def _covered(self, index: bytes) -> bytes:
-        """The index, if its entries lie end to end within the segments and the last ones match; else nothing."""
-        sizes = [path.stat().st_size for path in self._segments()]
-        segment = end = 0
-        for head, number, offset, length, _ in entries_of(index):
-            if number == segment + 1:
-                segment, end = number, 0
-            if number != segment or offset != end or number >= len(sizes) or not length or not head.kind:
-                return b""
-            end += length
-            if end > sizes[number]:
-                return b""
-        for entry in entries_of(index[-_CHECKED_ENTRIES * ENTRY_BYTES :]):
-            with self._segment_path(entry.segment).open("rb") as file:
-                file.seek(entry.offset)
-                line = file.read(entry.length)
+    def _trusted(self, count: int) -> int:
+        """How many entries to trust of those that fit: all, if the last ones match their lines."""
+        for number in range(max(0, count - _CHECKED_ENTRIES), count):
+            entry = self.index.entry(number)
+            line = self._segments.read(entry.segment, entry.offset, entry.length)
             if crc32(line) == entry.checksum:
                 continue
             if head_of(line) == entry.head:  # the index is right, and the record was changed behind our back
                 raise self._corrupt(entry.segment, entry.offset)
-            return b""
-        return index
+            return 0
+        return count
 
-    def _scan(self, number: int, offset: int, *, repair: bool) -> list[bytes]:
-        """Entries for the lines of a segment from ``offset`` on; cuts off a torn tail."""
-        entries: list[bytes] = []
+    def _scan(self, number: int, offset: int, *, repair: bool) -> None:
+        """Add entries for the lines of a segment from ``offset`` on; cut off a torn tail."""
         torn: int | None = None
-        with self._segment_path(number).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size  # a writer may be at work: what comes later is not for us
-            file.seek(offset)
-            for line in file:
-                if offset + len(line) > size:
-                    break
-                head = head_of(line)
-                if head is None:
-                    torn = offset if torn is None else torn
-                elif torn is not None:
-                    raise self._corrupt(number, torn)
-                else:
-                    entries.append(pack(Entry(head, number, offset, len(line), crc32(line))))
-                offset += len(line)
-        if torn is not None and number != len(self._segments()) - 1:
+        for line in self._segments.lines(number, offset):
+            head = head_of(line)
+            if head is None:
+                torn = offset if torn is None else torn
+            elif torn is not None:
+                raise self._corrupt(number, torn)
+            else:
+                self.index.add(pack(Entry(head, number, offset, len(line), crc32(line))))
+            offset += len(line)
+        if torn is not None and number != self._segments.live:
             raise self._corrupt(number, torn)
         if torn is not None and repair:
-            with self._segment_path(number).open("r+b") as file, (self.path / "torn.bin").open("ab") as kept:
+            with self._segments.plain(number).open("r+b") as file, (self.path / "torn.bin").open("ab") as kept:
                 file.seek(torn)
                 kept.write(file.read())
                 kept.flush()
                 os.fsync(kept.fileno())
                 file.truncate(torn)
-        return entries
 
     def _corrupt(self, segment: int, offset: int) -> RunError:
         return RunError(
-            f"{self._segment_path(segment)} is damaged at byte {offset}: the record there is not what was written. "
+            f"{self._segments.where(segment)} is damaged at byte {offset}: the record there is not what was written. "
             "Restore the file from a copy, or cut that line out; the answers in it will be asked for again"
         )
 
@@ -275,12 +281,3 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
         else:  # pragma: no cover - macOS, Windows
             file.write(b"\0" * RESERVE_BYTES)
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

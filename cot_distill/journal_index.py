@@ -1,6 +1,7 @@
 """The entries of a journal's index: a fixed number of bytes for each record, saying what it is and where.
 
-It knows how an entry is packed and how to make one from a line of the journal; no file is opened here.
+It knows how an entry is packed and how to make one from a line of the journal; no file is opened here. Whole runs of
+entries are looked at by their columns: see :data:`COLUMNS`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,50 @@ from typing import NamedTuple
 
 from pydantic_core import from_json
 
-__all__ = ["ENTRY_BYTES", "KINDS", "Entry", "Head", "entries_of", "entry_at", "fields_of", "head_of", "pack"]
+__all__ = [
+    "COLUMNS",
+    "ENTRY_BYTES",
+    "KINDS",
+    "KIND_AT",
+    "NO_KIND",
+    "Entry",
+    "Head",
+    "chain_of",
+    "entries_of",
+    "entry_at",
+    "fields_of",
+    "head_of",
+    "known_fields",
+    "order_in",
+    "pack",
+    "place_at",
+]
 
 KINDS = ("completion", "cut", "failure", "refusal", "verdict", "task", "reopened", "started", "ended")
 """The kinds of record, in the order of their numbers in the index. Append only."""
 
 _PACKED = struct.Struct("<16sQI8s8sIB3xIQII")
+_CHAIN = struct.Struct("<48xB3xIQI4x")
 
 ENTRY_BYTES = _PACKED.size
+
+COLUMNS = {
+    "first": ("u1", 0),
+    "high": (">u8", 0),
+    "low": (">u8", 8),
+    "order": ("<u8", 16),
+    "attempt": ("<u4", 24),
+    "prompt": ("<u8", 28),
+    "mark": ("<u4", 44),
+    "kind": ("u1", 48),
+}
+"""Type and offset of fields within an entry, as numpy names types. ``high`` and ``low`` are the halves of the key."""
+
+KIND_AT = 48
+"""Where in an entry the number of the kind is."""
+
+NO_KIND = 255
+"""No kind has this number."""
 
 
 class Head(NamedTuple):
@@ -65,6 +102,29 @@ def entry_at(index: bytes, number: int) -> Entry:
 def entries_of(index: bytes) -> Iterator[Entry]:
     """All entries, in order."""
     return (_entry(*fields) for fields in _PACKED.iter_unpack(index))
+
+
+def place_at(entry: bytes) -> bytes:
+    """Which attempt a packed entry is about: 20 bytes, the key of the task and the number of the attempt.
+
+    They sort as tasks and attempts do.
+    """
+    return entry[:16] + entry[27:23:-1]
+
+
+def known_fields(entry: bytes) -> tuple[str, bytes, bytes, int]:
+    """Kind, prompt, content and mark in a packed entry."""
+    return KINDS[entry[KIND_AT]], entry[28:36], entry[36:44], int.from_bytes(entry[44:48], "little")
+
+
+def order_in(entry: bytes) -> int:
+    """The position of the task in the input, in a packed entry."""
+    return int.from_bytes(entry[16:24], "little")
+
+
+def chain_of(index: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Number of the kind, segment, offset and length of all entries, in order: what shows whether they fit."""
+    return _CHAIN.iter_unpack(index)
 
 
 def fields_of(head: Head) -> dict[str, str | int]:

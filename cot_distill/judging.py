@@ -11,9 +11,10 @@ from cot_distill.asking_verifiers import ask_verifier
 from cot_distill.errors import ConfigError, TeacherError, VerifierError
 from cot_distill.identity import identity_of
 from cot_distill.journal_index import Head
-from cot_distill.ledger import Known, Ledger, Place, Record, digest_of, verdict_mark
+from cot_distill.ledger import Ledger
 from cot_distill.outcome import Outcome, crashed
 from cot_distill.protocols import Verifier
+from cot_distill.records import Known, Place, Record, digest_of, verdict_mark
 from cot_distill.types import Sample, Usage, Verdict
 from cot_distill.workers import drive
 
@@ -56,9 +57,9 @@ class Judge:
         self.asks = any(map(_is_paid, verifiers))
         """Whether verdicts cost something, so that those of an earlier session are worth looking up."""
 
-    def trust(self, known: Iterable[Known]) -> None:
-        """Take it from earlier sessions that these verifiers work, if they judged anything."""
-        self.proven = self.proven or any(one.verdict >> 1 == self._mark for one in known)
+    def trust(self, marks: Iterable[int]) -> None:
+        """Take it from the marks of earlier verdicts that these verifiers work, if they judged anything."""
+        self.proven = self.proven or any(map(self.is_mark_of, marks))
 
     def is_due(self, known: Known) -> bool:
         """Whether an answer of an earlier session lacks a verdict of just these verifiers."""

@@ -3,131 +3,31 @@
 An *attempt* is one task asked once; its latest answer counts. Everything that follows from an answer (the trace, why
 there is none) is worked out again on reading and never stored; only what cost something is: completions, failed
 requests, and verdicts.
+
+Nothing here holds more than a few bytes an attempt: :mod:`cot_distill.known` and :mod:`cot_distill.latest` say how.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
-from zlib import crc32
-
-from pydantic_core import to_json
+from typing import Any
 
 from cot_distill.errors import RunError
 from cot_distill.journal import Journal
 from cot_distill.journal_index import Entry, Head
+from cot_distill.known import KnownAttempts
+from cot_distill.latest import Latest
+from cot_distill.records import Known, Place, Record, Sessions, Slot, Spent
 from cot_distill.retry import Tries
-from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
+from cot_distill.types import Completion, Failure, Sampling, Task, Usage, Verdict
 
-__all__ = ["Known", "Ledger", "Place", "Record", "Sessions", "Slot", "Spent", "address", "digest_of", "verdict_mark"]
+__all__ = ["Ledger"]
 
 _LARGEST_CAP = 2**31 - 1
 _ANSWERS = ("completion", "cut", "failure", "refusal")
-
-
-class Slot(NamedTuple):
-    """One attempt at one task: the place that its answer goes to."""
-
-    task: Task
-    attempt: int
-    order: int
-    """Position of the task in the input."""
-    messages: tuple[Message, ...]
-    """What the teacher is asked."""
-    key: bytes
-    """16 bytes for the task's id; the ids 1 and "1" differ."""
-    prompt: bytes
-    """8 bytes that change when the messages do."""
-    content: bytes
-    """8 bytes that change when anything about the task does: its reference answer, say."""
-
-    @classmethod
-    def make(cls, task: Task, attempt: int, order: int, messages: Sequence[Message]) -> Slot:
-        """Work out the digests."""
-        turns = tuple(messages)
-        key = blake2b(to_json(task.id), digest_size=16).digest()
-        return cls(task, attempt, order, turns, key, _digest(turns), _digest(task))
-
-    def head(self, kind: str, mark: int = 0) -> Head:
-        """The head of a record about this slot."""
-        return Head(kind, self.key, self.order, self.attempt, self.prompt, self.content, mark)
-
-
-class Known(NamedTuple):
-    """What earlier sessions left of an attempt."""
-
-    number: int
-    """Of the record in the journal."""
-    kind: str
-    prompt: bytes
-    content: bytes
-    mark: int
-    """For a cut answer: twice the number of tokens at which it was cut, plus 1 if that was our own cap."""
-    verdict: int
-    """The mark of its verdict, 0 where there is none."""
-    judged: int = -1
-    """Number of the record with that verdict."""
-
-    def is_due(self, slot: Slot, sampling: Sampling) -> bool:
-        """Whether the attempt is to be asked again: only what is missing, changed, or was cut by a lower cap."""
-        if self.kind in ("failure", "reopened") or self.prompt != slot.prompt:
-            return True
-        if self.kind != "cut":
-            return False
-        if sampling.max_tokens is None:
-            return self.mark & 1 == 1
-        return sampling.max_tokens > self.mark >> 1
-
-
-class Place(NamedTuple):
-    """Where the parts of an attempt are in the journal."""
-
-    answer: Entry
-    task: Entry | None = None
-    """Set where the task was corrected after the answer had come."""
-    verdict: Entry | None = None
-
-
-class Record(NamedTuple):
-    """The latest answer to an attempt, and its verdicts."""
-
-    task: Task
-    attempt: int
-    completion: Completion | None
-    failure: Failure | None
-    """Set where no completion came."""
-    verdicts: tuple[Verdict, ...]
-    crash: str | None
-    """What a verifier that crashed said."""
-    tries: int
-
-
-class Spent(NamedTuple):
-    """What all sessions cost beyond the latest answers."""
-
-    superseded: list[Completion]
-    """Answers that a later one replaced, without their texts."""
-    retries: int
-    """Requests beyond the first of each attempt."""
-    judging: int
-    """Tokens that verdicts cost."""
-
-
-class Sessions(NamedTuple):
-    """The sessions of a run."""
-
-    number: int
-    killed: int
-    """Those that did not end by themselves."""
-    abandoned: int
-    """At most so many requests were under way when sessions were interrupted or killed."""
-    seconds: float
-    skipped: int
-    """Input rows that the last one skipped."""
 
 
 class Ledger:
@@ -143,6 +43,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.journal = Journal(path, writable=writable)
+        self._booked = 0
 
     def __enter__(self) -> Ledger:
         return self
@@ -175,13 +76,13 @@ class Ledger:
         if completion.finish_reason == "length":
             cut_at = sampling.max_tokens or completion.usage.completion_tokens or 0
             head = slot.head("cut", min(cut_at, _LARGEST_CAP) << 1 | (sampling.max_tokens is not None))
-        self.journal.append(head, {**_cost(tries), "task": slot.task, "completion": completion})
+        self._append(head, tries, {"task": slot.task, "completion": completion})
 
     def failure(self, slot: Slot, failure: Failure, tries: Tries, *, final: bool) -> None:
         """Book an attempt that ended without an answer. ``final``: asking again would give the same."""
         head = slot.head("refusal" if final else "failure")
         fields = failure.model_dump(exclude={"task"})
-        self.journal.append(head, {**_cost(tries), "task": slot.task, "failure": fields})
+        self._append(head, tries, {"task": slot.task, "failure": fields})
 
     def verdicts(
         self, head: Head, verdicts: Mapping[str, Verdict], *, mark: int, used: int = 0, crash: str | None = None
@@ -203,64 +104,23 @@ class Ledger:
         self.journal.append(head._replace(kind="reopened", mark=0), {"at": time.time()})
 
     def note(self, kind: str, **fields: Any) -> None:
-        """Book the start or end of a session."""
-        self.journal.append(Head(kind), {"at": time.time(), **fields})
+        """Book the start of a session, or its end, then with what its answers used."""
+        used = {"used": self._booked} if kind == "ended" else {}
+        self.journal.append(Head(kind), {"at": time.time(), **fields, **used})
 
     # Reading
 
-    def known(self) -> dict[bytes, Known]:
-        """What earlier sessions left of each attempt, by :func:`address`."""
-        known: dict[bytes, Known] = {}
-        for number, (head, *_) in enumerate(self.journal.entries()):
-            place = address(head)
-            before = known.get(place)
-            if head.kind == "failure" and before is not None and _stays(before.kind, before.prompt, head):
-                continue
-            if head.kind in _ANSWERS:
-                known[place] = Known(number, head.kind, head.prompt, head.content, head.mark, 0)
-            elif head.kind == "task" and place in known:
-                known[place] = known[place]._replace(content=head.content, verdict=0, judged=-1)
-            elif head.kind == "verdict" and place in known:
-                known[place] = known[place]._replace(verdict=head.mark, judged=number)
-            elif head.kind == "reopened" and place in known:
-                known[place] = known[place]._replace(kind="reopened")
-        return known
+    def known(self, *, said: bool = False) -> KnownAttempts:
+        """What earlier sessions left of each attempt. ``said``: what verifiers said will be asked for as well."""
+        return KnownAttempts(self.journal.index, said=said)
 
     def latest(self) -> Iterator[Place]:
-        """Where the latest of each attempt is, ordered by task and attempt."""
-        answers: dict[bytes, int] = {}
-        orders: dict[bytes, int] = {}  # of tasks with several attempts: they stay together where the task moved
-        tasks: dict[bytes, int] = {}
-        verdicts: dict[bytes, int] = {}
-        for number, (head, *_) in enumerate(self.journal.entries()):
-            place = address(head)
-            if head.kind in ("failure", "refusal") and place in answers:
-                before = self.journal.entry(answers[place]).head
-                if _stays(before.kind, before.prompt, head):
-                    continue
-            if head.kind in _ANSWERS:
-                if head.attempt or head.key in orders:
-                    orders[head.key] = head.order
-                answers[place] = number
-                tasks.pop(place, None)
-                verdicts.pop(place, None)
-            elif head.kind == "task":
-                tasks[place] = number
-                verdicts.pop(place, None)
-            elif head.kind == "verdict":
-                verdicts[place] = number
-        entry = self.journal.entry
-
-        def order(place: bytes) -> bytes:  # one flat value: a tuple would be most of the memory that this takes
-            return orders.get(place[:16], entry(answers[place]).head.order).to_bytes(8, "big") + place
-
-        for place in sorted(answers, key=order):
-            task, verdict = tasks.get(place), verdicts.get(place)
-            yield Place(
-                entry(answers[place]),
-                None if task is None else entry(task),
-                None if verdict is None else entry(verdict),
-            )
+        """Where the latest of each attempt is, ordered by task and attempt. Returns once the order is known."""
+        entry = self.journal.index.entry
+        return (
+            Place(entry(answer), None if task is None else entry(task), None if verdict is None else entry(verdict))
+            for answer, task, verdict in Latest(self.journal.index)
+        )
 
     def record(self, place: Place) -> Record:
         """Read an answer, its task and its verdict from disk."""
@@ -275,12 +135,12 @@ class Ledger:
 
     def answer(self, known: Known) -> Record:
         """Read the answer that an earlier session left, without its verdict."""
-        return self.record(Place(self.journal.entry(known.number)))
+        return self.record(Place(self.journal.index.entry(known.number)))
 
     def was_there(self, entry: Entry) -> bool:
         """Whether a record was there when the ledger was opened."""
         number = len(self.journal)
-        last = self.journal.entry(number - 1) if number else None
+        last = self.journal.index.entry(number - 1) if number else None
         return last is not None and (entry.segment, entry.offset) <= (last.segment, last.offset)
 
     def said(self, verdict: Entry | None) -> dict[str, Verdict]:
@@ -291,86 +151,80 @@ class Ledger:
 
     def said_of(self, known: Known) -> dict[str, Verdict]:
         """What verifiers said, by their identities, of the answer that an earlier session left."""
-        return {} if known.judged < 0 else self.said(self.journal.entry(known.judged))
+        return {} if known.judged < 0 else self.said(self.journal.index.entry(known.judged))
 
     def records(self) -> Iterator[Record]:
         """The latest record of each attempt, ordered by task and attempt."""
         return map(self.record, self.latest())
 
-    def spent(self) -> Spent:
-        """Go through every answer, also those that were replaced."""
-        latest = {address(place.answer.head): place.answer for place in self.latest()}
-        superseded, retries, judging = [], 0, 0
-        for entry in self.journal.entries():
-            if entry.head.kind == "verdict":
-                judging += self.journal.read(entry).get("used", 0)
-            if entry.head.kind not in _ANSWERS:
+    def spent(self, superseded: Callable[[Usage], None] = lambda _: None) -> Spent:
+        """Go through every answer. ``superseded`` is told what each one used that a later one replaced."""
+        index = self.journal.index
+        counts = bytearray(len(index))  # which records are the latest answers
+        for number in Latest(index).answers:
+            counts[number] = 1
+        replaced = retries = judging = 0
+        for number in index.numbers("verdict", *_ANSWERS):
+            fields = self.journal.read(index.entry(number))
+            if fields["kind"] == "verdict":
+                judging += fields.get("used", 0)
                 continue
-            fields = self.journal.read(entry)
             retries += fields["tries"] - 1
-            if "completion" in fields and latest[address(entry.head)] != entry:
-                usage = Usage.model_validate(fields["completion"]["usage"])
-                superseded.append(Completion(usage=usage))
-        return Spent(superseded, retries, judging)
+            if "completion" in fields and not counts[number]:
+                replaced += 1
+                superseded(Usage.model_validate(fields["completion"]["usage"]))
+        return Spent(replaced, retries, judging)
 
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""
         number = ended = abandoned = skipped = workers = 0
         seconds = 0.0
         began: float | None = None
-        for entry in self.journal.entries():
-            if entry.head.kind not in ("started", "ended"):
-                previous = entry
-                continue
-            fields = self.journal.read(entry)
-            if entry.head.kind == "started":
+        for place, fields in self._notes():
+            if fields["kind"] == "started":
                 if began is not None:  # the one before was killed: its last record tells when
-                    seconds += self._time(previous) - began
+                    seconds += self._time(place - 1) - began
                     abandoned += workers
                 number, began, workers = number + 1, fields["at"], fields["workers"]
             elif began is not None:
                 seconds += fields["at"] - began
                 ended, abandoned, skipped, began = ended + 1, abandoned + fields["abandoned"], fields["skipped"], None
-            previous = entry
         if began is not None:
-            seconds += self._time(previous) - began
+            seconds += self._time(len(self.journal) - 1) - began
             abandoned += 0 if running else workers
         return Sessions(number, number - ended - running, abandoned, seconds, skipped)
 
     def used(self) -> int:
-        """Tokens that all requests took so far: as the provider counted them, else at worst."""
-        return sum(
-            self.journal.read(entry)["used"] for entry in self.journal.entries() if entry.head.kind in _ANSWERS
-        )
+        """Tokens that all requests took so far: as the provider counted them, else at worst.
 
-    def _time(self, entry: Entry) -> float:
-        at: float = self.journal.read(entry)["at"]
+        A session that ended left its sum behind; only the answers of others are read.
+        """
+        total = begin = 0
+        for place, fields in self._notes():
+            known = fields.get("used")
+            total += self._used_between(begin, place) if known is None else known
+            begin = place + 1
+        return total + self._used_between(begin, len(self.journal))
+
+    def _append(self, head: Head, tries: Tries, body: Mapping[str, Any]) -> None:
+        """Append what came of an attempt, and what it cost."""
+        self.journal.append(head, {"at": time.time(), "tries": tries.made, "used": tries.used, **body})
+        self._booked += tries.used
+
+    def _used_between(self, begin: int, end: int) -> int:
+        """Tokens that the answers among these records took."""
+        total = 0
+        for number in self.journal.index.numbers(*_ANSWERS, start=begin):
+            if number >= end:
+                break
+            total += self.journal.read(self.journal.index.entry(number)).get("used", 0)
+        return total
+
+    def _notes(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The starts and ends of the sessions, with their numbers."""
+        for number in self.journal.index.numbers("started", "ended"):
+            yield number, self.journal.read(self.journal.index.entry(number))
+
+    def _time(self, number: int) -> float:
+        at: float = self.journal.read(self.journal.index.entry(number))["at"]
         return at
-
-
-def address(head: Head | Slot) -> bytes:
-    """20 bytes that name an attempt: the key of its task and its number."""
-    return head.key + head.attempt.to_bytes(4, "big")
-
-
-def _stays(kind: str, prompt: bytes, head: Head) -> bool:
-    """Whether what is there outlives a failure: an answer that was to be replaced, and could not be."""
-    return kind in ("completion", "cut", "reopened") and prompt == head.prompt
-
-
-def _cost(tries: Tries) -> dict[str, int | float]:
-    return {"at": time.time(), "tries": tries.made, "used": tries.used}
-
-
-def digest_of(text: str) -> str:
-    """16 hexadecimal digits that change when the text does."""
-    return _digest(text).hex()
-
-
-def _digest(value: object) -> bytes:
-    return blake2b(to_json(value), digest_size=8).digest()
-
-
-def verdict_mark(verifiers: Sequence[str]) -> int:
-    """A number below 2**31, and not 0, for these verifiers. One bit is left for whether all of them passed."""
-    return crc32(to_json(sorted(verifiers))) & 0x3FFFFFFF | 0x40000000

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cot_distill.judging import Judge
-from cot_distill.ledger import Known, Ledger, Slot, address
+from cot_distill.known import KnownAttempts
+from cot_distill.ledger import Ledger
 from cot_distill.protocols import Teacher, Template, Verifier
+from cot_distill.records import Known, Slot, address
 from cot_distill.trace import Prefilled
 from cot_distill.types import Sampling, Task, ThinkTags
 
@@ -47,7 +49,7 @@ class Planner:
         settings: How to ask and judge.
         judge: Knows which answers lack a verdict.
         ledger: Where corrected tasks are booked; None to book nothing.
-        known: What earlier sessions left, by :func:`~cot_distill.ledger.address`.
+        known: What earlier sessions left.
         earlier: Told of attempts that need nothing, as their tasks are planned.
     """
 
@@ -56,7 +58,7 @@ class Planner:
         settings: Settings,
         judge: Judge,
         ledger: Ledger | None,
-        known: dict[bytes, Known],
+        known: KnownAttempts,
         *,
         earlier: Callable[[int], None],
     ) -> None:
@@ -69,14 +71,17 @@ class Planner:
     def jobs(self, task: Task, order: int) -> Iterator[Job]:
         """What there is to do for a task. ``order``: its position in the input."""
         settings = self._settings
-        messages = settings.template(task)
+        first = Slot.make(task, 0, order, settings.template(task))
         due: list[Slot] = []
         passed = 0
         for attempt in range(settings.attempts):
-            slot = Slot.make(task, attempt, order, messages)
+            slot = first._replace(attempt=attempt) if attempt else first  # the digests are those of the task
             known = self._known.get(address(slot))
-            if known is not None and known.content != slot.content:
-                known = self._correct(slot, known)
+            if known is not None and known.content != slot.content and not known.is_due(slot, settings.sampling):
+                # Where it is due it is asked again, and booked with the new task then.
+                if self._ledger is not None:
+                    self._ledger.correct(slot)
+                known = _corrected(slot, known)
             if known is None or known.is_due(slot, settings.sampling) or self._judge.is_due(known):
                 due.append(slot)
             else:
@@ -90,17 +95,15 @@ class Planner:
 
     def answer_to(self, slot: Slot) -> Known | None:
         """The answer that an earlier session left, where it need not be asked for again."""
-        return None if self._is_to_ask(slot) else self._known[address(slot)]
+        known = self._known.get(address(slot))
+        if known is None or known.is_due(slot, self._settings.sampling):
+            return None
+        return known if known.content == slot.content else _corrected(slot, known)
 
     def _is_to_ask(self, slot: Slot) -> bool:
-        known = self._known.get(address(slot))
-        return known is None or known.is_due(slot, self._settings.sampling)
+        return self.answer_to(slot) is None
 
-    def _correct(self, slot: Slot, known: Known) -> Known:
-        """Take over a task whose reference answer, tests or metadata were changed since it was answered."""
-        if self._ledger is None or known.is_due(slot, self._settings.sampling):
-            return known  # it is asked again, and booked with the new task then
-        self._ledger.correct(slot)
-        corrected = known._replace(content=slot.content, verdict=0, judged=-1)
-        self._known[address(slot)] = corrected
-        return corrected
+
+def _corrected(slot: Slot, known: Known) -> Known:
+    """The same answer to a task whose reference answer, tests or metadata were changed since: not judged yet."""
+    return known._replace(content=slot.content, verdict=0, judged=-1)

@@ -21,7 +21,8 @@ from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
 from cot_distill.identity import name_of
-from cot_distill.ledger import Known, Ledger
+from cot_distill.known import KnownAttempts
+from cot_distill.ledger import Ledger
 from cot_distill.limits import Budget, Hold, Pacer, Purse
 from cot_distill.outcome import Outcome
 from cot_distill.planning import Settings
@@ -68,15 +69,21 @@ class Session:
             if first is None:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
             with Ledger(self._path, writable=True) as ledger:
-                known = ledger.known()
-                if not self._check_recipe(first[1], binding=_has_answers(known)):
-                    known = {}
+                # In a thread, since it takes a while where there are millions of records.
+                known, used = await anyio.to_thread.run_sync(self._look_back, ledger)
+                if not self._check_recipe(first[1], binding=known.answered):
+                    known = KnownAttempts()
                 shown = Progress(_total(tasks, settings))
-                engine = self._engine(ledger, known, shown)
+                engine = self._engine(ledger, known, used, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, settings.concurrency, tasks):
                     async with entered(*settings.verifiers, settings.teacher):
                         await _drive(engine, _chain(first[1], located), shown, ledger)
                     engine.finish()
+
+    def _look_back(self, ledger: Ledger) -> tuple[KnownAttempts, int]:
+        """What earlier sessions left, and where there is a budget, what they used."""
+        known = ledger.known(said=any(getattr(one, "paid", False) for one in self._settings.verifiers))
+        return known, 0 if self._budget is None else ledger.used()
 
     def _check_recipe(self, first: Task, *, binding: bool) -> bool:
         """Compare with ``run.json``, then write what this session adds to it.
@@ -106,7 +113,7 @@ class Session:
             new.save(self._path)
         return old is None or not old.differences(new)
 
-    def _engine(self, ledger: Ledger, known: dict[bytes, Known], shown: Progress) -> Engine:
+    def _engine(self, ledger: Ledger, known: KnownAttempts, used: int, shown: Progress) -> Engine:
         settings = self._settings
         tokens = self._budget.tokens if self._budget is not None else None
         return Engine(
@@ -115,12 +122,12 @@ class Session:
             ledger=ledger,
             known=known,
             pacer=self._pacer,
-            purse=None if tokens is None else Purse(tokens, ledger.used()),
+            purse=None if tokens is None else Purse(tokens, used),
             proven=self._is_proven(ledger, known),
             earlier=shown.count_earlier,
         )
 
-    def _is_proven(self, ledger: Ledger, known: dict[bytes, Known]) -> bool:
+    def _is_proven(self, ledger: Ledger, known: KnownAttempts) -> bool:
         """Whether one of the first answers that are there carries a trace.
 
         Where none does, those without reasoning are marked to be asked again: an earlier session was stopped for
@@ -128,9 +135,8 @@ class Session:
         """
         settings = self._settings
         bare = []
-        answered = (place for place, one in known.items() if one.kind == "completion")
-        for place in islice(answered, _LOOKED_AT):
-            completion = ledger.answer(known[place]).completion
+        for place, one in islice(known.completions(), _LOOKED_AT):
+            completion = ledger.answer(one).completion
             try:
                 if completion is not None:
                     parse_trace(completion, tags=settings.tags, prefilled=settings.prefilled)
@@ -139,7 +145,7 @@ class Session:
                 if error.kind == "no_reasoning":
                     bare.append(place)
         if settings.require_reasoning:
-            known.update({place: known[place]._replace(kind="reopened") for place in bare})
+            known.reopen(bare)
         return False
 
 
@@ -188,10 +194,6 @@ def _booked(ledger: Ledger, engine: Engine, concurrency: int, tasks: object) -> 
     finally:
         with suppress(RunError):  # on a full disk the reason has been raised already
             ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
-
-
-def _has_answers(known: dict[bytes, Known]) -> bool:
-    return any(one.kind in ("completion", "cut") for one in known.values())
 
 
 def _total(tasks: object, settings: Settings) -> int | None:

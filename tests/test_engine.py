@@ -14,10 +14,11 @@ from cot_distill import templates
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import QuotaError, RequestError, TraceError
-from cot_distill.ledger import Ledger, Slot
+from cot_distill.ledger import Ledger
 from cot_distill.limits import Hold
 from cot_distill.outcome import Outcome
 from cot_distill.planning import Job, Settings
+from cot_distill.records import Slot
 from cot_distill.retry import Tries
 from cot_distill.testing import ScriptedTeacher
 from cot_distill.types import Completion, Failure, Message, Sample, Sampling, Task, ThinkTags, Trace, Verdict

@@ -14,7 +14,8 @@ from cot_distill import Distiller
 from cot_distill.errors import AuthError, ConfigError, VerifierError
 from cot_distill.identity import identity_of, name_of
 from cot_distill.judging import Judge
-from cot_distill.ledger import Known, Ledger, Slot, digest_of, verdict_mark
+from cot_distill.ledger import Ledger
+from cot_distill.records import Known, Slot, digest_of, verdict_mark
 from cot_distill.retry import Tries
 from cot_distill.testing import ScriptedTeacher
 from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Trace, Usage, Verdict

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cot_distill.ledger import Known, Ledger, Slot, address, verdict_mark
+from cot_distill.ledger import Ledger
+from cot_distill.records import Known, Slot, address, verdict_mark
 from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Message, Sampling, Task, Usage, Verdict
 
@@ -30,6 +31,16 @@ def answer(tokens: int = 10, **fields: object) -> Completion:
 
 def failure(kind: str = "http", tries: int = 1) -> Failure:
     return Failure(task=Task(instruction="q"), stage="request", kind=kind, message="no", tries=tries)
+
+
+def known_of(ledger: Ledger, slot: Slot) -> Known:
+    known = ledger.known().get(address(slot))
+    assert known is not None
+    return known
+
+
+def lines_of(path: Path) -> list[str]:
+    return (path / "journal-00000.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 def reopened(path: Path) -> Ledger:
@@ -110,7 +121,7 @@ def test_where_an_answer_was_cut_is_remembered(tmp_path: Path, sampling: Samplin
     with Ledger(tmp_path, writable=True) as ledger:
         ledger.completion(slot(), answer(tokens, finish_reason="length"), sampling, Tries(1))
     with reopened(tmp_path) as ledger:
-        known = ledger.known()[address(slot())]
+        known = known_of(ledger, slot())
     assert (known.kind, known.mark) == ("cut", mark)
 
 
@@ -125,7 +136,7 @@ def test_the_latest_answer_counts_and_takes_its_verdict_along(tmp_path: Path) ->
         ledger.completion(slot(), answer(content="second"), Sampling(), Tries(1))
     with reopened(tmp_path) as ledger:
         (record,) = ledger.records()
-        assert ledger.known()[address(slot())].verdict == 0
+        assert known_of(ledger, slot()).verdict == 0
     assert record.completion is not None
     assert (record.completion.content, record.verdicts) == ("second", ())
 
@@ -136,12 +147,12 @@ def test_an_attempt_that_is_opened_again_keeps_its_answer_until_there_is_a_new_o
         ledger.reopen(slot().head("completion"))
         ledger.reopen(slot(5).head("completion"))  # never asked: nothing to open
     with reopened(tmp_path) as ledger:
-        assert {place: known.kind for place, known in ledger.known().items()} == {address(slot()): "reopened"}
+        assert (len(ledger.known()), known_of(ledger, slot()).kind) == (1, "reopened")
         assert len(list(ledger.records())) == 1
     with Ledger(tmp_path, writable=True) as ledger:
         ledger.completion(slot(), answer(), Sampling(), Tries(1))
     with reopened(tmp_path) as ledger:
-        assert ledger.known()[address(slot())].kind == "completion"
+        assert known_of(ledger, slot()).kind == "completion"
 
 
 def test_a_corrected_task_takes_the_place_of_the_old_one_and_voids_the_verdict(tmp_path: Path) -> None:
@@ -153,7 +164,7 @@ def test_a_corrected_task_takes_the_place_of_the_old_one_and_voids_the_verdict(t
         ledger.verdicts(slots[0].head("verdict"), {"id": Verdict(by="v", passed=False)}, mark=2)
         ledger.correct(slots[1])
     with reopened(tmp_path) as ledger:
-        known = ledger.known()[address(slots[1])]
+        known = known_of(ledger, slots[1])
         (record,) = ledger.records()
     assert (known.content, known.verdict) == (slots[1].content, 0)
     assert (record.task, record.verdicts) == (corrected, ())
@@ -207,7 +218,62 @@ def test_an_empty_ledger_adds_up_to_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
         assert not list(ledger.records())
         assert ledger.sessions(running=False) == (0, 0, 0, 0.0, 0)
-        assert (ledger.spent(), ledger.used(), ledger.known()) == (([], 0, 0), 0, {})
+        assert (ledger.spent(), ledger.used(), len(ledger.known())) == ((0, 0, 0), 0, 0)
+
+
+def test_what_was_used_is_read_from_the_ends_of_sessions_and_else_from_the_answers(tmp_path: Path) -> None:
+    def session(path: Path, numbers: range, *, ended: bool) -> None:
+        with Ledger(path, writable=True) as ledger:
+            ledger.note("started", workers=1)
+            for number in numbers:
+                ledger.completion(slot(number), answer(), Sampling(), Tries(1, used=10))
+                ledger.failure(slot(number, 1), failure(), Tries(1, used=1), final=False)
+            if ended:
+                ledger.note("ended", abandoned=0, skipped=0)
+
+    expected = 0
+    for turn, ended in enumerate([True, False, False, True, True, False]):
+        session(tmp_path, range(turn, turn + 3), ended=ended)
+        expected += 33
+        with reopened(tmp_path) as ledger:
+            assert ledger.used() == expected
+    ends = [line for line in lines_of(tmp_path) if '"ended"' in line]
+    assert [json.loads(line)["used"] for line in ends] == [33, 33, 33]
+
+
+def test_answers_of_a_session_that_ended_are_not_read_for_what_they_used(tmp_path: Path) -> None:
+    with Ledger(tmp_path, writable=True) as ledger:
+        ledger.note("started", workers=1)
+        ledger.completion(slot(), answer(), Sampling(), Tries(1, used=10))
+        for _ in range(100):  # the last ones are read at the opening
+            ledger.note("ended", abandoned=0, skipped=0)
+    segment = tmp_path / "journal-00000.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b'"used":10,"task"', b'"used":99,"task"'))
+    with reopened(tmp_path) as ledger:
+        assert ledger.used() == 1000
+
+
+def test_records_as_they_were_once_written_are_read(tmp_path: Path) -> None:
+    """Without identities of verifiers, without what a verdict and a session used."""
+    verdict = Verdict(by="v", passed=True)
+    with Ledger(tmp_path, writable=True) as ledger:
+        ledger.note("started", workers=1)
+        ledger.completion(slot(), answer(), Sampling(), Tries(1, used=10))
+        ledger.verdicts(slot().head("verdict"), {"id": verdict}, mark=3)
+        ledger.note("ended", abandoned=0, skipped=0)
+    old = [json.loads(line) for line in lines_of(tmp_path)]
+    for record, fields in zip(old, [(), (), ("by", "used"), ("used",)], strict=True):
+        for field in fields:
+            del record[field]
+    (tmp_path / "journal-00000.jsonl").write_text("".join(json.dumps(record) + "\n" for record in old))
+    (tmp_path / "journal.idx").unlink()
+    with reopened(tmp_path) as ledger:
+        (record,) = ledger.records()
+        assert record.verdicts == (verdict,)
+        known = ledger.known(said=True).get(address(slot()))
+        assert known is not None
+        assert (known.verdict, known.judged, ledger.said_of(known)) == (3, 2, {})
+        assert (ledger.used(), ledger.spent()) == (10, (0, 0, 0))
 
 
 # Whatever happened
@@ -226,7 +292,9 @@ EVENTS = st.lists(
         Event,
         st.integers(0, 3),
         st.integers(0, 2),
-        st.sampled_from(["completion", "cut", "failure", "refusal", "verdict", "crash", "reopened", "new session"]),
+        st.sampled_from(
+            ["completion", "cut", "failure", "refusal", "verdict", "crash", "reopened", "new session", "pack"]
+        ),
         st.integers(0, 50),
         st.integers(1, 4),
     ),
@@ -241,6 +309,8 @@ def book(path: Path, events: Sequence[Event]) -> None:
         if what == "new session":
             ledger.journal.close()
             ledger = Ledger(path, writable=True)
+        elif what == "pack":
+            ledger.journal.compact()
         elif what in ("completion", "cut"):
             reason = "stop" if what == "completion" else "length"
             ledger.completion(
@@ -269,9 +339,12 @@ def test_the_sums_add_up_whatever_happened(tmp_path_factory: pytest.TempPathFact
     with reopened(path) as ledger:
         records = list(ledger.records())
         known = ledger.known()
-        spent, used = ledger.spent(), ledger.used()
+        superseded: list[Usage] = []
+        spent, used = ledger.spent(superseded.append), ledger.used()
+        found = {place: known.get(address(slot(*place))) for place in [(n, k) for n in range(4) for k in range(3)]}
     assert [(record.task.id, record.attempt) for record in records] == sorted(latest)
-    assert known.keys() == {address(slot(*place)) for place in latest}
+    assert {place for place, one in found.items() if one is not None} == latest.keys()
+    assert len(known) == len(latest)
     for record in records:
         event = latest[int(record.task.id), record.attempt]
         answered = event.what in ("completion", "cut")
@@ -279,7 +352,8 @@ def test_the_sums_add_up_whatever_happened(tmp_path_factory: pytest.TempPathFact
         assert record.tries == event.tries
     paid = [event for event in answers if event.what in ("completion", "cut")]
     kept = [record.completion.usage for record in records if record.completion is not None]
-    both = [*kept, *(one.usage for one in spent.superseded)]
+    both = [*kept, *superseded]
+    assert spent.superseded == len(superseded)
     assert sorted(usage.completion_tokens or 0 for usage in both) == sorted(event.tokens for event in paid)
     assert used == 3 * len(answers)
     assert spent.retries == sum(event.tries - 1 for event in answers)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
+from cot_distill import sandbox
 from cot_distill.__main__ import main
 from cot_distill.run import Run
 from cot_distill.testing import FaultServer
@@ -34,7 +35,9 @@ def test_the_demo_from_end_to_end_twice(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert "a program that solves made-up tasks" in said
     assert "worthless as training data" in said
-    assert "distiller = Distiller('demo', verifiers=[verifiers.exact()])" in said
+    tests = ", verifiers.unit_tests()" if sandbox.isolation() != "none" else ""
+    assert f"distiller = Distiller('demo', verifiers=[verifiers.exact(){tests}])" in said
+    assert not tests or "0 not judged" in said
     assert "<think>" in said
     assert "30 attempts at 30 tasks" in said
     before, written = completions(out), contents(out)

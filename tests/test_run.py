@@ -17,7 +17,8 @@ import pytest
 
 from cot_distill import Distiller, Sampling, Task, filters, formatters, writers
 from cot_distill.errors import ConfigError, RunError, VerifierError
-from cot_distill.ledger import Ledger, Slot
+from cot_distill.ledger import Ledger
+from cot_distill.records import Slot
 from cot_distill.run import Run
 from cot_distill.sources import demo_tasks
 from cot_distill.testing import ScriptedTeacher
@@ -235,6 +236,33 @@ def test_rows_of_the_demo_are_not_for_the_hub(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="written by a program, not by a model"):
         run.push_to_hub("somebody/something", token="no token")
     assert "cot-distill-demo" in run.card()
+
+
+# Compressing
+
+
+def test_a_compacted_run_is_smaller_and_the_same_and_goes_on(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("zstandard")
+    run = Distiller(ScriptedTeacher(echo), verifiers=[even]).run(tasks(200), run.path, progress=False)
+    samples, report = list(run.samples()), run.report()
+    before = digest(run.to_jsonl(tmp_path / "before.jsonl"))
+    size = sum(file.stat().st_size for file in run.path.iterdir())
+    freed = run.compact()
+    assert sum(file.stat().st_size for file in run.path.iterdir()) == size - freed < size / 2
+    assert (list(run.samples()), Run.open(run.path).report()) == (samples, report)
+    assert digest(Run.open(run.path).to_jsonl(tmp_path / "after.jsonl")) == before
+    teacher = ScriptedTeacher(echo)
+    again = Distiller(teacher, verifiers=[even]).run(tasks(203), run.path, progress=False)
+    assert len(teacher.calls) == 3
+    assert again.report().samples == 203
+    again.judge(even)
+    assert again.compact() > 0
+    assert [sample.task.id for sample in again.samples()] == list(range(203))
+
+
+def test_a_run_in_use_cannot_be_compacted(run: Run) -> None:
+    with Ledger(run.path, writable=True), pytest.raises(RunError, match="in use by process"):
+        run.compact()
 
 
 # Judging and asking again

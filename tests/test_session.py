@@ -23,12 +23,13 @@ FINAL = {"good", "bare", "refused"}
 
 
 class Plan(NamedTuple):
-    """One session: which tasks, how many attempts, how much room."""
+    """One session: which tasks, how many attempts, how much room; and whether the run is compressed after it."""
 
     tasks: list[int]
     attempts: int
     room: int
     verifiers: int
+    compact: bool = False
 
 
 PLANS = st.lists(
@@ -38,6 +39,7 @@ PLANS = st.lists(
         st.integers(1, 2),  # with 4 tasks: not enough errors in a row to end the session
         st.sampled_from([10, 20, 30]),
         st.integers(0, 2),
+        st.booleans(),
     ),
     min_size=1,
     max_size=4,
@@ -103,7 +105,10 @@ async def play(teacher: Dealt, plan: Plan, path: Path) -> Run:
         require_reasoning=False,
     )
     tasks = [Task(id=number, instruction=f"question {number}") for number in plan.tasks]
-    return await distiller.arun(tasks, path, progress=False)
+    run = await distiller.arun(tasks, path, progress=False)
+    if plan.compact:
+        run.compact()
+    return run
 
 
 @settings(max_examples=40, deadline=None)

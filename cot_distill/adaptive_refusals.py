@@ -1,0 +1,154 @@
+"""What refusals do to the limit: how far it comes down, how long to wait, how it creeps up again, when to give up.
+
+It knows requests by their numbers, and the limit as a number that it is given and returns changed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+__all__ = ["Refusals", "Sent"]
+
+_CREEP = 100
+"""Answers for one more slot after a refusal. Where the endpoint refuses it again, that is 1 % of the requests."""
+_SLOTS_CREEP = 32
+"""The same for the smallest limits, in answers per slot of the limit, so that none takes for ever to leave."""
+_CREEP_SHARE = 0.01
+"""By how much a large limit creeps in that time, where it was strained."""
+_RECENT = 1 / 200
+"""Weight of one request in the share of refused ones."""
+_TOLERATED = 0.015
+"""Share of refused requests above which a refusal is not just the price of looking for the limit."""
+_CUT = 0.92
+"""What a refusal above that share leaves of the limit; the next one leaves the square of it, then the cube."""
+_DEEPEST = 0.5
+"""What one episode leaves at least: its effect shows only once requests that were sent after the cut come back."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+"""Seconds without requests after nothing at all was accepted; doubled each time."""
+_HINTS_SHARE = 1 / 20
+"""Share of the time that may pass in pauses which the server asks for whenever the limit is found again."""
+_PATIENCE = 300.0
+"""Seconds of nothing but refusals until the endpoint counts as broken."""
+_BARREN = 4
+"""Refused tries that it takes besides, each after a pause, so that one long pause is not enough."""
+
+
+class Sent(NamedTuple):
+    """A request under way: what ``AdaptiveLimit.sent`` returns, to be given back when it ends."""
+
+    number: int
+    at: float
+    in_flight: int
+
+
+class Refusals:
+    """The refusals of one endpoint.
+
+    A request that is refused tells how many were accepted beside it, and the limit comes down to that. Only where
+    refusals go on is it cut by more than it must. One episode lasts until requests come back that were sent after
+    its cut; what else is refused in it only tells better how many were accepted.
+    """
+
+    def __init__(self) -> None:
+        self.blocked_until = -math.inf
+        self.broken: str | None = None
+        self.creeping = False
+        """Whether the limit was set by a refusal, and goes up slot by slot."""
+        self.storm = False
+        """Whether nothing is accepted at all."""
+        self._cut_at = 0  # requests up to this number were sent before the last cut
+        self._floor = 0.0  # what the present episode leaves at least
+        self._after = 0.0  # the limit after the last cut
+        self._share = 0.0
+        self._strain = 0  # refusals in a row, without a slot gained in between, that were more than is tolerated
+        self._barren = 0  # tries that found nothing accepted, less the answers since
+        self._since: float | None = None  # the first refusal after the last answer
+        self._left = self._pace = 0  # answers until the next slot, and from there to the one after it
+        self._not_before = self._word = 0.0  # time of the next slot at the earliest; seconds that a refusal takes
+
+    def answered(self) -> None:
+        """An answer came: something is accepted."""
+        self._share *= 1 - _RECENT
+        self._since, self.storm = None, False
+        self._barren = max(0, self._barren - 1)
+
+    def is_new(self, sent: Sent) -> bool:
+        """Whether the request was sent after the last cut."""
+        return sent.number > self._cut_at
+
+    def begin_episode(self, newest: int) -> None:
+        """What was sent up to now shall not cause a further cut."""
+        self._cut_at = newest
+
+    def refused(
+        self,
+        now: float,
+        sent: Sent,
+        size: float,
+        in_flight: int,
+        newest: int,
+        *,
+        hint: float = 0.0,
+        absent: bool = True,
+    ) -> float:
+        """The limit after a refusal.
+
+        Args:
+            now: The time in seconds.
+            sent: The refused request.
+            size: The limit before.
+            in_flight: Requests still under way.
+            newest: The last request that was sent.
+            hint: Seconds that the server asks to wait.
+            absent: Whether it may be that the endpoint is not there at all.
+        """
+        self._share += _RECENT * (1 - self._share)
+        self._since = now if self._since is None and absent else self._since
+        if hint > 0:
+            self.blocked_until = max(self.blocked_until, now + hint)
+        accepted = sent.in_flight - 1.0
+        if not self.is_new(sent):
+            return max(self._floor, min(size, accepted))
+        self.begin_episode(newest)
+        if in_flight == 0 and absent:
+            self._pause(now)
+            if self.storm:
+                return 1.0
+        self._floor = max(1.0, _DEEPEST * size)
+        self._strain = 0 if self._share <= _TOLERATED else self._strain + 1 if size <= self._after else 1
+        target = accepted if self._strain < 2 else min(size - 1, size * _CUT ** (self._strain - 1))
+        self._after = max(self._floor, min(size, target))
+        self._word = now - sent.at
+        self._start_creeping(now, hint)
+        return self._after
+
+    def _pause(self, now: float) -> None:
+        """Nothing was accepted and nothing is under way: wait, ever longer, then try with a single request."""
+        self._barren += 1
+        self.storm = self._barren > 1
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._barren - 1, 16))
+        self.blocked_until = max(self.blocked_until, now + pause)
+        since = now if self._since is None else self._since
+        if now - since >= _PATIENCE and self._barren >= _BARREN:
+            self.broken = f"it has accepted no request for {(now - since) / 60:.0f} minutes"
+
+    def _start_creeping(self, now: float, hint: float) -> None:
+        per_slot = _CREEP / max(1.0, _CREEP_SHARE * self._after) if self._strain > 1 else _CREEP
+        self.creeping = True
+        self._pace = self._left = max(1, int(min(per_slot, _SLOTS_CREEP * self._after)))
+        self._not_before = now + (hint / _HINTS_SHARE if self._strain < 2 else 0.0)
+
+    def is_slot_due(self, now: float, size: float) -> bool:
+        """To be asked once an answer while the limit creeps. Each slot that is not refused makes the next come sooner.
+
+        When they come with every answer, :attr:`creeping` is over.
+        """
+        self._left -= 1
+        if self._left > 0 or now < self._not_before:
+            return False
+        if self._strain < 2 or size >= 1.25 * self._after:
+            self._pace //= 2  # an allowance that refills hides for a while that it is overdrawn: go slowly there
+        self._left, self._not_before = self._pace, now + self._word  # by then it would have been refused
+        self.creeping = self._pace > 0
+        return True
