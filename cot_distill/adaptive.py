@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from cot_distill.adaptive_load import Flow, Window
+from cot_distill.adaptive_load import Flow, Meter, Window
 from cot_distill.adaptive_refusals import Refusals, Sent
 
 __all__ = ["AdaptiveLimit", "Sent"]
 
 _START = 8
-"""Requests at once to begin with: twice what a small server takes, and six doublings below the most."""
+"""Requests at once to begin with: a burst that no endpoint minds, and not many more than a small server takes."""
 _MOST = 2048
 """Requests at once at most, where the caller sets no other bound: about what one process can feed."""
 _PAYS = 0.25
@@ -38,15 +38,19 @@ _HEADROOM = 1.25
 """The limit over the estimated knee: too high costs a little waiting at the server, too low costs throughput."""
 _QUEUE = 1.3
 """A latency this many times the least ever seen shows a queue, if the endpoint is still the same: worth a trial."""
+_TOO_SLOW = 6.0
+"""A latency this many times the least ends the start, even if the rate rises: answers may just be getting shorter."""
 _REST = 4
 """Measurements between trials: a capacity that doubles is found within some ten round trips."""
 _SAME = 0.04
 """A loss of throughput below this is none."""
 _CHANGED = 0.15
 """A latency that changes by more than this, and by three errors, makes a trial due at once."""
+_LATELY = 1 / 32
+"""Weight of one request in the share of failed ones."""
 _MOST_FAIL, _MANY_TIME_OUT = 0.5, 0.15
-"""Shares of the requests of late: above the first the endpoint is overloaded or gone; above the second it is
-overloaded if answers are also slower than they were."""
+"""Such shares: above the first the endpoint is overloaded or gone; above the second it is overloaded if answers are
+also slower than they were."""
 
 
 class AdaptiveLimit:
@@ -71,23 +75,16 @@ class AdaptiveLimit:
     """
 
     def __init__(self, start: int = _START, most: int = _MOST) -> None:
-        if not 1 <= start or not 1 <= most:
+        if min(start, most) < 1:
             raise ValueError("start and most must be at least 1")
         self._most = float(most)
         self._size = float(min(start, most))
         self._gate = math.inf  # under the limit for a while after a pause: what has drained is not sent in one burst
+        self._meter = Meter()
         self._refusals = Refusals()
         self._failed_share = 0.0
         self._phase: Literal["start", "hold", "up", "down", "storm"] = "start"
-        # what is under way
-        self._number = self._in_flight = self._peak = 0
-        self._clock = self._exposure = 0.0  # exposure: requests in flight, summed over time
-        # how long answers are
-        self._counts_tokens: bool | None = None
-        self._answers = 0
-        self._mean_work = 0.0
-        # measuring
-        self._window = Window(0.0, 0, 0.0)
+        self._window = self._meter.window(0.0)
         self._settle = 0  # answers to leave out
         self._load, self._best = 0.0, math.inf  # seconds per token: the latest, and the least ever; as logarithms
         self._group = self._size  # the limit at the last doubling
@@ -110,7 +107,7 @@ class AdaptiveLimit:
 
     @property
     def broken(self) -> str | None:
-        """Why it is pointless to go on, as the end of a sentence; None while it is not."""
+        """Why it is pointless to go on, as the end of a sentence; None while it is not, and again once one tries."""
         return self._refusals.broken
 
     # --- what happens ---
@@ -125,11 +122,9 @@ class AdaptiveLimit:
         Returns:
             What to pass on when it ends.
         """
-        self._tick(now)
-        self._in_flight = in_flight
-        self._peak = max(self._peak, in_flight)
-        self._number += 1
-        return Sent(self._number, now, in_flight)
+        number = self._meter.sent(now, in_flight)
+        self._refusals.sent(number)
+        return Sent(number, now, in_flight)
 
     def answered(self, now: float, sent: Sent, tokens: int | None = None) -> None:
         """A usable answer came.
@@ -140,26 +135,27 @@ class AdaptiveLimit:
             tokens: How much was generated: the provider's count, or an estimate from the length of the text. It
                 takes the lengths of the answers out of their latencies; without it, measuring takes longer.
         """
-        self._ended(now)
-        self._failed_share *= 31 / 32
+        self._meter.ended(now)
+        self._failed_share *= 1 - _LATELY
         self._refusals.answered()
         if self._phase == "storm":
             self._begin(now)
-        self._open_gate(now)
-        work = self._work(tokens)
+        self._gate = self._gate + 1 if self._gate + 1 < self._size else math.inf
+        self._shut_gate(now)
+        work = self._meter.work(tokens)
         self._window.answers += 1
         if sent.number > self._window.number:  # what was sent before says nothing of this level
             if self._settle:
                 self._settle -= 1  # the first to come back are the short ones
             else:
-                self._window.add(now - sent.at, work, sent.in_flight)
+                self._window.add(max(0.0, now - sent.at), work, sent.in_flight)
         if self._phase == "start":
             self._go_on_starting(now)
         elif self._phase == "up" and self._size < self._target:
             self._go_on_climbing(now)
         else:
             self._creep(now)
-            if self._window.is_enough(self._size, self._mean_work):
+            if self._window.is_enough(self._size, self._meter.mean_work):
                 self._judge(now)
 
     def refused(self, now: float, sent: Sent, hint: float | None = None) -> None:
@@ -170,7 +166,7 @@ class AdaptiveLimit:
             sent: The request.
             hint: How long the server asks to wait, in seconds.
         """
-        self._ended(now)
+        self._meter.ended(now)
         self._overloaded(now, sent, hint or 0.0)
 
     def failed(self, now: float, sent: Sent, *, timed_out: bool = False) -> None:
@@ -181,80 +177,60 @@ class AdaptiveLimit:
             sent: The request.
             timed_out: We gave up waiting. It may have been a very long answer: no sign that the endpoint is gone.
         """
-        self._ended(now)
-        self._failed_share += (1 - self._failed_share) / 32
+        self._meter.ended(now)
+        self._failed_share += _LATELY * (1 - self._failed_share)
         if self._failed_share > _MOST_FAIL:
             self._overloaded(now, sent, 0.0, absent=not timed_out)
-        elif timed_out and self._failed_share > _MANY_TIME_OUT and self._load - self._best > math.log(_QUEUE):
-            if self._refusals.is_new(sent):
-                self._refusals.begin_episode(self._number)
-                self._size = max(1.0, _STEP_DOWN * self._size)
-                self._hold(now)
+        elif timed_out and self._failed_share > _MANY_TIME_OUT:
+            self._timing_out(now, sent)
 
     def abandoned(self, now: float) -> None:
         """A request was cancelled: it says nothing of the endpoint."""
-        self._ended(now)
+        self._meter.ended(now)
 
     def _overloaded(self, now: float, sent: Sent, hint: float, *, absent: bool = True) -> None:
         new = self._refusals.is_new(sent)
         if new and self._phase == "up":
             self._size = min(self._size, max(self._home, sent.in_flight - 1.0))
-        self._size = self._refusals.refused(
-            now, sent, self._size, self._in_flight, self._number, hint=hint, absent=absent
-        )
-        self._open_gate(now)
+        self._size = self._refusals.refused(now, sent, self._size, self._meter.in_flight, hint, absent)
+        self._shut_gate(now)
         if self._refusals.storm:
             self._phase = "storm"
         elif new:
             self._hold(now, self._base if self._phase == "hold" else None)
 
-    # --- bookkeeping ---
+    def _timing_out(self, now: float, sent: Sent) -> None:
+        if self._refusals.is_new(sent) and self._load - self._best > math.log(_QUEUE):
+            self._refusals.begin_episode()
+            self._size = max(1.0, _STEP_DOWN * self._size)
+            self._hold(now)
 
-    def _tick(self, now: float) -> None:
-        self._exposure += self._in_flight * max(0.0, now - self._clock)
-        self._clock = max(self._clock, now)
+    # --- the limit ---
 
-    def _ended(self, now: float) -> None:
-        self._tick(now)
-        self._in_flight = max(0, self._in_flight - 1)
-
-    def _work(self, tokens: int | None) -> float:
-        """What a latency is divided by. An endpoint counts tokens or it does not; a gap in between is filled."""
-        if self._counts_tokens is None:
-            self._counts_tokens = tokens is not None
-        work = float(tokens or self._mean_work or 1) if self._counts_tokens else 1.0
-        self._answers += 1
-        self._mean_work += max(1 / 512, 1 / self._answers) * (work - self._mean_work)
-        return work
-
-    def _open_gate(self, now: float) -> None:
+    def _shut_gate(self, now: float) -> None:
         """After a pause, up to half the limit may leave at once; the rest follows with the answers."""
         if now < self.blocked_until:
-            self._gate = max(self._in_flight, self._size / 2)
-        elif self._gate < math.inf:
-            self._gate = self._gate + 1 if self._gate + 1 < self._size else math.inf
+            self._gate = max(self._meter.in_flight, self._size / 2)
 
     def _is_used(self) -> bool:
         """Whether the limit, and nothing else, is what limits the requests."""
-        return self._peak >= 0.9 * self.limit
+        return self._meter.peak >= 0.9 * self.limit
 
     def _grow(self, by: float) -> None:
         if self._is_used() and self._size < self._most:
             self._size = min(self._most, self._size + by)
-            self._peak = 0
+            self._meter.peak = 0
 
     def _creep(self, now: float) -> None:
-        if self._phase == "hold" and self._refusals.creeping and self._is_used():
-            if self._refusals.is_slot_due(now, self._size):
-                if self._refusals.creeping:
-                    self._grow(1)
-                else:
-                    self._begin(now)
+        if self._phase != "hold" or not self._refusals.creeping or not self._is_used():
+            return
+        slots = self._refusals.creep(now, self._size)
+        self._begin(now) if slots is None else self._grow(slots)
 
     def _measure(self, now: float, *, settle: bool = True) -> None:
-        self._window = Window(now, self._number, self._exposure)
+        self._window = self._meter.window(now)
         self._settle = int(self._size / 2) if settle else 0
-        self._peak = 0
+        self._meter.peak = 0
 
     # --- start: twice as many each round trip, while that pays ---
 
@@ -269,29 +245,29 @@ class AdaptiveLimit:
 
     def _go_on_starting(self, now: float) -> None:
         self._grow(1)
-        if self._size >= 2 * self._group or self._window.answers >= 4 * self._size or self._size >= self._most:
+        full = self._size >= self._most
+        if self._size >= 2 * self._group or self._window.answers >= 4 * self._size or full:
             if not self._is_flat(now):
-                self._before = self._window.flow(now, self._exposure)
-                self._new_group(now)
-                if self._size >= self._most:
-                    self._hold(now)
+                self._before = self._meter.flow(now, self._window)
+                self._hold(now) if full else self._new_group(now)
         elif not self._halfway and self._size >= math.sqrt(2) * self._group:
             self._halfway = True
             self._is_flat(now)
 
     def _is_flat(self, now: float) -> bool:
         """Whether the last growth brought no more answers per second. If so, take it back."""
-        flow, before = self._window.flow(now, self._exposure), self._before
-        if self._counts_tokens and self._window.count >= 8:
+        flow, before, slow = self._meter.flow(now, self._window), self._before, False
+        if self._meter.counts_tokens and self._window.count >= 8:
             self._load = self._window.ratio
             self._best = min(self._best, self._load)
+            slow = self._load - self._best > math.log(_TOO_SLOW)
         if before is None or min(flow.answers, before.answers) < 8 or flow.in_flight - before.in_flight < 0.2:
             return False
         doubt = 0.5 * math.hypot(flow.answers**-0.5, before.answers**-0.5)  # half an error, in favour of growth
-        if flow.rate - before.rate + doubt >= _PAYS * (flow.in_flight - before.in_flight):
+        if flow.rate - before.rate + doubt >= _PAYS * (flow.in_flight - before.in_flight) and not slow:
             return False
         # Little's law: the knee is the rate where it is flat times the latency where nothing waited.
-        knee = math.exp(min(flow.rate + self._best, 50.0)) * self._mean_work if self._counts_tokens else math.inf
+        knee = math.exp(min(flow.rate + self._best, 50.0)) * self._meter.mean_work
         self._size = max(1.0, 0.7 * self._group, min(self._size, 1.25 * self._group, 1.5 * knee))
         self._hold(now)
         return True
@@ -304,19 +280,19 @@ class AdaptiveLimit:
 
     def _judge(self, now: float) -> None:
         window, base = self._window, self._base
-        self._load, error = window.load(self._mean_work)
+        self._load, error = window.load(self._meter.mean_work)
         self._best = min(self._best, self._load + error)
         if base is None or self._phase == "hold":
             self._judge_level(now, window, error)
             return
         more = window.level - base.level
-        gain = more - (self._load - base.load(self._mean_work)[0])  # of answers per second, by Little's law
+        gain = more - (self._load - base.load(self._meter.mean_work)[0])  # of answers per second, by Little's law
         (self._judge_more if self._phase == "up" else self._judge_less)(now, more, gain)
 
     def _judge_level(self, now: float, window: Window, error: float) -> None:
         base, used = self._base or window, self._is_used()
         if base is not window:
-            known, doubt = base.load(self._mean_work)
+            known, doubt = base.load(self._meter.mean_work)
             if abs(self._load - known) > max(_CHANGED, 3 * math.hypot(error, doubt)):
                 base, self._rest, self._explored = window, 0, False
             else:
@@ -328,7 +304,7 @@ class AdaptiveLimit:
             self._try(now, base)
 
     def _try(self, now: float, base: Window) -> None:
-        queue = base.load(self._mean_work)[0] - self._best
+        queue = base.load(self._meter.mean_work)[0] - self._best
         self._home = self._top = self._size
         if queue > math.log(_QUEUE) and not self._explored:
             self._try_less(now, _HEADROOM * math.exp(-queue))
@@ -346,13 +322,10 @@ class AdaptiveLimit:
 
     def _judge_more(self, now: float, more: float, gain: float) -> None:
         if more > 0.05 and gain > _PAYS * more:
-            self._begin(now, self._window.flow(now, self._exposure))
+            self._begin(now, self._meter.flow(now, self._window))
             return
         self._size = self._top = min(self._size, self._home * math.exp(max(0.0, gain)))
-        if self._explored:
-            self._hold(now, self._base)
-        else:
-            self._try_less(now, _STEP_DOWN)
+        self._hold(now, self._base) if self._explored else self._try_less(now, _STEP_DOWN)
 
     def _try_less(self, now: float, factor: float) -> None:
         self._explored = True

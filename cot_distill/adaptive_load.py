@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["Flow", "Window"]
+__all__ = ["Flow", "Meter", "Window"]
 
 _FEWEST, _MOST = 32, 512
 """Answers that a measurement takes: no fewer, since their lengths differ by a factor of ten; no more, for time."""
@@ -38,7 +38,7 @@ class Window:
     """
 
     def __init__(self, since: float, number: int, exposure: float) -> None:
-        self.since, self.number, self._exposure = since, number, exposure
+        self.since, self.number, self.exposure = since, number, exposure
         self.answers = 0
         """Answers that came, whenever they were sent."""
         self.count = self._seconds = self._work = self._ss = self._sw = self._ww = self._levels = 0.0
@@ -51,18 +51,12 @@ class Window:
         self._ss += seconds * seconds
         self._sw += seconds * work
         self._ww += work * work
-        self._levels += math.log(in_flight)
+        self._levels += math.log(max(1, in_flight))
 
     def fade(self, newer: Window) -> None:
         """Take in a newer window, and count what was there before half."""
         for name in ("count", "_seconds", "_work", "_ss", "_sw", "_ww", "_levels"):
             setattr(self, name, getattr(self, name) / 2 + getattr(newer, name))
-
-    def flow(self, now: float, exposure: float) -> Flow:
-        """What went through so far."""
-        seconds = max(now - self.since, _TINY)
-        in_flight = max((exposure - self._exposure) / seconds, _TINY)
-        return Flow(math.log(max(self.answers, 1) / seconds), math.log(in_flight), self.answers)
 
     @property
     def level(self) -> float:
@@ -95,3 +89,56 @@ class Window:
         if self.count < max(_FEWEST, _SHARE_OF_ROUND * size):
             return False
         return self.load(work)[1] < _PRECISE or self.count >= min(_MOST, max(3 * _FEWEST, 2 * size))
+
+
+class Meter:
+    """Counts what is under way, and how long answers are."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The last request that was sent."""
+        self.in_flight = 0
+        self.peak = 0
+        """The most that were in flight since this was last set to 0."""
+        self.counts_tokens: bool | None = None
+        """Whether the answers come with a number of tokens; None before the first."""
+        self.mean_work = 0.0
+        """How long an answer is on average, in tokens; 1 where they are not counted."""
+        self._answers = 0
+        self._clock = self._exposure = 0.0
+
+    def sent(self, now: float, in_flight: int) -> int:
+        """Count a request. Returns its number."""
+        self._tick(now)
+        self.in_flight = in_flight
+        self.peak = max(self.peak, in_flight)
+        self.number += 1
+        return self.number
+
+    def ended(self, now: float) -> None:
+        """A request ended, in whatever way."""
+        self._tick(now)
+        self.in_flight = max(0, self.in_flight - 1)
+
+    def work(self, tokens: int | None) -> float:
+        """What the latency of an answer is divided by. Tokens are counted or they are not; gaps are filled."""
+        if self.counts_tokens is None:
+            self.counts_tokens = tokens is not None
+        work = float(tokens or self.mean_work or 1) if self.counts_tokens else 1.0
+        self._answers += 1
+        self.mean_work += max(1 / 512, 1 / self._answers) * (work - self.mean_work)
+        return work
+
+    def window(self, now: float) -> Window:
+        """Begin a window."""
+        return Window(now, self.number, self._exposure)
+
+    def flow(self, now: float, window: Window) -> Flow:
+        """What went through since a window began."""
+        seconds = max(now - window.since, _TINY)
+        in_flight = max((self._exposure - window.exposure) / seconds, _TINY)
+        return Flow(math.log(max(window.answers, 1) / seconds), math.log(in_flight), window.answers)
+
+    def _tick(self, now: float) -> None:
+        self._exposure += self.in_flight * max(0.0, now - self._clock)
+        self._clock = max(self._clock, now)

@@ -24,6 +24,8 @@ _CUT = 0.92
 """What a refusal above that share leaves of the limit; the next one leaves the square of it, then the cube."""
 _DEEPEST = 0.5
 """What one episode leaves at least: its effect shows only once requests that were sent after the cut come back."""
+_COLLAPSED = 0.25
+"""A limit that a series of cuts left below this part says little of the endpoint: it starts anew, not by slots."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 """Seconds without requests after nothing at all was accepted; doubled each time."""
 _HINTS_SHARE = 1 / 20
@@ -57,9 +59,11 @@ class Refusals:
         """Whether the limit was set by a refusal, and goes up slot by slot."""
         self.storm = False
         """Whether nothing is accepted at all."""
+        self._newest = 0  # the last request that was sent
         self._cut_at = 0  # requests up to this number were sent before the last cut
         self._floor = 0.0  # what the present episode leaves at least
         self._after = 0.0  # the limit after the last cut
+        self._top = 0.0  # the limit before the series of cuts that it ends
         self._share = 0.0
         self._strain = 0  # refusals in a row, without a slot gained in between, that were more than is tolerated
         self._barren = 0  # tries that found nothing accepted, less the answers since
@@ -73,25 +77,21 @@ class Refusals:
         self._since, self.storm = None, False
         self._barren = max(0, self._barren - 1)
 
+    def sent(self, number: int) -> None:
+        """A request leaves. If the endpoint counted as broken, someone tries anew: so do we."""
+        self._newest = number
+        if self.broken is not None:
+            self.broken, self._since, self._barren = None, None, 0
+
     def is_new(self, sent: Sent) -> bool:
         """Whether the request was sent after the last cut."""
         return sent.number > self._cut_at
 
-    def begin_episode(self, newest: int) -> None:
+    def begin_episode(self) -> None:
         """What was sent up to now shall not cause a further cut."""
-        self._cut_at = newest
+        self._cut_at = self._newest
 
-    def refused(
-        self,
-        now: float,
-        sent: Sent,
-        size: float,
-        in_flight: int,
-        newest: int,
-        *,
-        hint: float = 0.0,
-        absent: bool = True,
-    ) -> float:
+    def refused(self, now: float, sent: Sent, size: float, in_flight: int, hint: float, absent: bool) -> float:
         """The limit after a refusal.
 
         Args:
@@ -99,8 +99,7 @@ class Refusals:
             sent: The refused request.
             size: The limit before.
             in_flight: Requests still under way.
-            newest: The last request that was sent.
-            hint: Seconds that the server asks to wait.
+            hint: Seconds that the server asks to wait, or 0.
             absent: Whether it may be that the endpoint is not there at all.
         """
         self._share += _RECENT * (1 - self._share)
@@ -108,15 +107,17 @@ class Refusals:
         if hint > 0:
             self.blocked_until = max(self.blocked_until, now + hint)
         accepted = sent.in_flight - 1.0
-        if not self.is_new(sent):
-            return max(self._floor, min(size, accepted))
-        self.begin_episode(newest)
         if in_flight == 0 and absent:
             self._pause(now)
-            if self.storm:
-                return 1.0
+        if not self.is_new(sent):
+            return 1.0 if self.storm else max(self._floor, min(size, accepted))
+        self.begin_episode()
+        if self.storm:
+            return 1.0
         self._floor = max(1.0, _DEEPEST * size)
         self._strain = 0 if self._share <= _TOLERATED else self._strain + 1 if size <= self._after else 1
+        if self._strain < 2:
+            self._top = size
         target = accepted if self._strain < 2 else min(size - 1, size * _CUT ** (self._strain - 1))
         self._after = max(self._floor, min(size, target))
         self._word = now - sent.at
@@ -138,17 +139,21 @@ class Refusals:
         self.creeping = True
         self._pace = self._left = max(1, int(min(per_slot, _SLOTS_CREEP * self._after)))
         self._not_before = now + (hint / _HINTS_SHARE if self._strain < 2 else 0.0)
+        if self._after < _COLLAPSED * self._top:
+            self._pace, self._left = 0, int(self._after) + 1
 
-    def is_slot_due(self, now: float, size: float) -> bool:
-        """To be asked once an answer while the limit creeps. Each slot that is not refused makes the next come sooner.
+    def creep(self, now: float, size: float) -> int | None:
+        """To be asked with each answer while the limit creeps.
 
-        When they come with every answer, :attr:`creeping` is over.
+        Each slot that is not refused makes the next come sooner.
+
+        Returns:
+            Slots to add, 0 or 1; None when one with every answer would be due, so that creeping is over.
         """
         self._left -= 1
         if self._left > 0 or now < self._not_before:
-            return False
+            return 0
         if self._strain < 2 or size >= 1.25 * self._after:
             self._pace //= 2  # an allowance that refills hides for a while that it is overdrawn: go slowly there
         self._left, self._not_before = self._pace, now + self._word  # by then it would have been refused
-        self.creeping = self._pace > 0
-        return True
+        return 1 if self._pace else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
-import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -81,8 +81,6 @@ class LocalSandbox:
         self._forced = NONE.name if execute_unsafely else _tier
         self._workers = workers or min(_MOST_WORKERS, _usable_cpus())
         self._pool = Pool(self._tier, self._workers, places)
-        self._users = 0
-        self._counting = threading.Lock()
         # More threads than workers could only wait for one another. Once an event loop.
         self._threads: RunVar[anyio.CapacityLimiter] = RunVar(f"cot_distill sandbox {next(self._numbers)}")
 
@@ -96,19 +94,14 @@ class LocalSandbox:
 
     async def __aenter__(self) -> LocalSandbox:
         await anyio.to_thread.run_sync(self._tier)
-        with self._counting:
-            self._users += 1
+        self._pool.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._counting:
-            self._users -= 1  # two runs may share the sandbox
-            is_last = self._users == 0
-        if is_last:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self.close)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._pool.leave)
 
     async def run(self, code: str, tests: Any, *, timeout: float = 10.0, memory: int = 512) -> Outcome:
         """Run a program against its tests. To cancel this kills the program.
@@ -208,8 +201,10 @@ class LocalSandbox:
         return replace(wrong or found, seconds=seconds, score=passed / number)
 
 
-_shared: dict[bool, LocalSandbox] = {}
-_sharing = threading.Lock()
+@functools.cache
+def _shared(execute_unsafely: bool) -> LocalSandbox:
+    """The one that :func:`run_python` uses."""
+    return LocalSandbox(execute_unsafely=execute_unsafely)
 
 
 def run_python(
@@ -240,10 +235,7 @@ def run_python(
         >>> outcome.status, outcome.reason, outcome.score  # doctest: +SKIP
         ('failed', 'test 2 of 2: double(3) == 6: 5 == 6 is false', 0.5)
     """
-    with _sharing:
-        if execute_unsafely not in _shared:
-            _shared[execute_unsafely] = LocalSandbox(execute_unsafely=execute_unsafely)
-    return _shared[execute_unsafely].run_blocking(code, tests, timeout=timeout, memory=memory)
+    return _shared(execute_unsafely).run_blocking(code, tests, timeout=timeout, memory=memory)
 
 
 def _broken_down(isolation: str) -> Outcome:

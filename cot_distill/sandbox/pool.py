@@ -51,6 +51,7 @@ class Pool:
         self._idle: list[Zygote] = []
         self._all: set[Zygote] = set()
         self._starting = 0
+        self._users = 0
         self._finalizer = weakref.finalize(self, _end, self._all, os.getpid())
 
     def run(self, job: Job, call: Call) -> Ran | None:
@@ -85,6 +86,19 @@ class Pool:
             if call.zygote is not None:
                 call.zygote.kill()
             self._changed.notify_all()
+
+    def enter(self) -> None:
+        """Say that servers are wanted until :meth:`leave`."""
+        with self._changed:
+            self._users += 1
+
+    def leave(self) -> None:
+        """End all servers, if nobody else has entered: two runs may share a pool."""
+        with self._changed:
+            self._users -= 1
+            is_last = self._users <= 0
+        if is_last:
+            self.close()
 
     def close(self) -> None:
         """End all servers, also those that are at work. Another job starts new ones."""

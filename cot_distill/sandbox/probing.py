@@ -49,7 +49,7 @@ _WAYS_OUT = (
 )
 
 _found: dict[str, str | None] = {}
-_finding = threading.Lock()
+_finding = threading.RLock()
 
 
 def probe() -> dict[str, str | None]:
@@ -143,3 +143,13 @@ def _try(tier: Tier) -> str | None:
     elif ran.why != FINISHED or ran.program != 0 or not said:
         return f"a program cannot run in it: {ran.stderr.decode('utf-8', 'replace').strip()[-300:] or ran}"
     return f"a program could {', '.join(said)}" if said else None
+
+
+def _forget() -> None:
+    """After a fork: whoever held the lock is in the other process."""
+    global _finding
+    _finding = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

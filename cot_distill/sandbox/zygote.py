@@ -251,7 +251,7 @@ def _file_of(data: bytes) -> int:
 
 
 _launcher: list[ThreadPoolExecutor] = []
-_launching = threading.Lock()
+_launching = threading.RLock()
 
 
 def _launch(start: Callable[[], T]) -> T:
@@ -267,5 +267,7 @@ def _launch(start: Callable[[], T]) -> T:
 
 
 def forget_launcher() -> None:
-    """After a fork: that thread is in the other process."""
+    """After a fork: that thread is in the other process, and whoever held the lock too."""
+    global _launching
+    _launching = threading.RLock()
     _launcher.clear()

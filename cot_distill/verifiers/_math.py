@@ -73,7 +73,7 @@ def _is_same(expected: Any, got: Any, precision: int) -> bool:
     from math_verify import verify
 
     try:
-        if verify(
+        if _is_same_region(expected, got) or verify(
             expected,  # the reference comes first: the other way round something else is asked
             got,
             float_rounding=precision,
@@ -86,38 +86,60 @@ def _is_same(expected: Any, got: Any, precision: int) -> bool:
         raise
     except Exception:  # a number and a matrix, say: sympy fails in many ways where two things are not of one kind
         return False
-    return _is_same_region(expected, got) or _is_same_vector(expected, got, precision)
+    return _is_same_vector(expected, got, precision)
 
 
 def _is_same_region(expected: Any, got: Any) -> bool:
     """Whether two sets or inequalities allow the same numbers, such as ``2x > 4`` and ``x > 2``."""
-    from sympy import FiniteSet, Set
+    from sympy import FiniteSet
 
-    one, other = _region(expected), _region(got)
-    if one is None or other is None or isinstance(one, FiniteSet) or isinstance(other, FiniteSet):
+    variables = expected.free_symbols, got.free_symbols
+    if all(variables) and variables[0] != variables[1]:
         return False
-    return isinstance(one, Set) and isinstance(other, Set) and one == other
+    one = _region(expected)
+    if one is None or isinstance(one, FiniteSet):
+        return False
+    return bool(one == _region(got))
 
 
 def _region(value: Any) -> Any:
+    """The set of numbers that a set or an inequality allows; None where it is neither."""
     from latex2sympy2_extended.logic import And
     from sympy import Eq, FiniteSet, Intersection, Set, Union
     from sympy.core.relational import Relational
 
     if isinstance(value, And):
         parts = [_region(part) for part in value._unsorted_args]
-        return Intersection(*parts) if all(part is not None for part in parts) else None
+        return Intersection(*parts) if None not in parts else None
     if isinstance(value, FiniteSet) and value.args and all(isinstance(part, Relational) for part in value.args):
-        parts = [_region(part) for part in value.args]
-        return Union(*parts) if all(part is not None for part in parts) else None
-    if isinstance(value, Eq) and isinstance(value.rhs, Set):  # x in a set
-        return value.rhs
-    if isinstance(value, Relational) and not isinstance(value, Eq) and len(value.free_symbols) == 1:
-        try:
-            return value.as_set()
-        except Exception:  # sympy gives up in many ways
-            return None
+        parts = [_region(part) for part in value.args]  # x < 1 or x > 3
+        return Union(*parts) if None not in parts else None
+    if isinstance(value, Eq):
+        return value.rhs if isinstance(value.rhs, Set) else None  # x is in a set
+    if isinstance(value, Relational):
+        return _half_line(value) if len(value.free_symbols) == 1 else None
     return value if isinstance(value, Set) else None
+
+
+def _half_line(value: Any) -> Any:
+    """What an inequality in one variable allows; None where sympy cannot solve it."""
+    from sympy import GreaterThan, Interval, LessThan, Ne, StrictGreaterThan, StrictLessThan, Symbol, oo
+
+    plain = value.reversed if isinstance(value.rhs, Symbol) and not isinstance(value, Ne) else value
+    if isinstance(plain.lhs, Symbol) and not plain.rhs.free_symbols:  # no need to solve anything, which takes long
+        end = plain.rhs.doit()
+        for kind, region in (
+            (StrictLessThan, Interval.open(-oo, end)),
+            (LessThan, Interval(-oo, end)),
+            (StrictGreaterThan, Interval.open(end, oo)),
+            (GreaterThan, Interval(end, oo)),
+        ):
+            if isinstance(plain, kind):
+                return region
+    try:
+        return value.as_set()
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        return None
 
 
 def _is_same_vector(expected: Any, got: Any, precision: int) -> bool:

@@ -45,6 +45,7 @@ def _matrix(found: re.Match[str]) -> str:
 _RULES: list[_Rule] = [
     (r"\\(?:displaystyle|textstyle|limits|!)|\\left\.|\\right\.|\\(?:q?quad)(?![a-zA-Z])", " "),
     (r"\\math(?:rm|it|sf)\{([ie])\}|\\([ij])math(?![a-zA-Z])", r" \1\2 "),
+    (r"^\s*\\(?:text|mathrm)\{[^{}]*[a-z] [^{}]*\}\s*(?=[^\s=<>])", ""),  # "the answer is"
     (r"\\(?:varnothing|O)(?![a-zA-Z])", r"\\emptyset "),
     (r"\\(?:lor|vee)(?![a-zA-Z])|\|\|", r" \\text{ or } "),
     (r"\\(?:land|wedge)(?![a-zA-Z])", r" \\text{ and } "),

@@ -102,7 +102,7 @@ class _Math:
     async def _compare(self, expected: str, got: Sequence[str]) -> _Finding:
         readable = [text for text in got if len(text) <= _LONGEST]
         if not readable:
-            return _Finding(None, f"too long to be a final answer ({len(got[0]):,} characters)")
+            return _Finding(None, f"longer than a final answer ({_LONGEST:,} characters)")
         try:
             return _Finding(*await self.pool.acall(_math.compare, expected, readable, self.precision))
         except (WorkerTimeoutError, WorkerDiedError) as error:

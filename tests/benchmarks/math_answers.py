@@ -101,12 +101,13 @@ PATHOLOGICAL = (
 
 
 def checks(count: int, *, share: float = 0.01, seed: int = 0) -> list[Check]:
-    """Make checks, of which a share is pathological."""
+    """Make checks, of which a share is pathological, all kinds of them in turn."""
     dice = Random(seed)
     found = []
+    every = round(1 / share) if share else count + 1
     for number in range(count):
-        if dice.random() < share:
-            found.append(Check(*dice.choice(PATHOLOGICAL), None))
+        if number % every == every // 2:
+            found.append(Check(*PATHOLOGICAL[number // every % len(PATHOLOGICAL)], None))
         else:
             same = dice.random() < 0.7
             expected, answer = _FAMILIES[number % len(_FAMILIES)](dice, 0 if same else 1)

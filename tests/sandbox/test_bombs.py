@@ -16,13 +16,16 @@ QUICK: dict[str, tuple[str, str, set[str]]] = {
     # Processes and threads.
     "forks": ("import os\nwhile True: os.fork()", TESTS, {"error"}),
     "starts threads": (
-        "import threading, time\ndef double(value):\n while True: threading.Thread(target=time.sleep, args=(99,)).start()",
-        TESTS, {"error", "exited"},
+        "import threading, time\ndef double(value):\n"
+        " while True: threading.Thread(target=time.sleep, args=(99,)).start()",
+        TESTS,
+        {"error", "exited"},
     ),
     "starts threads with small stacks": (
         "import threading, time\nthreading.stack_size(32768)\ndef double(value):\n"
         " while True: threading.Thread(target=time.sleep, args=(99,)).start()",
-        TESTS, {"error", "exited"},
+        TESTS,
+        {"error", "exited"},
     ),
     # Memory.
     "takes much at once": ("def double(value): return bytearray(1 << 40)", TESTS, {"error"}),
@@ -30,8 +33,10 @@ QUICK: dict[str, tuple[str, str, set[str]]] = {
     "takes small things": ("kept = []\nwhile True: kept.append([kept] * 99)", TESTS, {"error", "exited"}),
     "maps memory": ("import mmap\nkept = []\nwhile True: kept.append(mmap.mmap(-1, 1 << 26))", TESTS, {"error"}),
     "unpacks": (
-        "import zlib\npacked = zlib.compress(bytes(1 << 24))\ndef double(value): return [zlib.decompress(packed) for _ in range(99)]",
-        TESTS, {"error", "exited"},
+        "import zlib\npacked = zlib.compress(bytes(1 << 24))\n"
+        "def double(value): return [zlib.decompress(packed) for _ in range(99)]",
+        TESTS,
+        {"error", "exited"},
     ),
     "is nested deeply": ("(" * 100_000, TESTS, {"error"}),
     "is one long sum": ("1" + "+1" * 200_000, TESTS, {"error", "exited"}),
@@ -40,10 +45,15 @@ QUICK: dict[str, tuple[str, str, set[str]]] = {
     "returns a huge text": ("def double(value): return 'x' * 20_000_000", TESTS, {"output_limit"}),
     "returns a huge list": ("def double(value): return [123456789] * 1_000_000", TESTS, {"output_limit"}),
     "returns a deep list": (
-        "def double(value):\n found = []\n for _ in range(100_000): found = [found]\n return found", TESTS, {"unverifiable"},
+        "def double(value):\n found = []\n for _ in range(100_000): found = [found]\n return found",
+        TESTS,
+        {"unverifiable"},
     ),
-    "returns a list within itself": ("def double(value):\n found = []\n found.append(found)\n return found", TESTS,
-                                     {"failed"}),
+    "returns a list within itself": (
+        "def double(value):\n found = []\n found.append(found)\n return found",
+        TESTS,
+        {"failed"},
+    ),
     "returns a text that is many": ("def double(value): return ['x' * 1_000_000] * 100", TESTS, {"output_limit"}),
     "raises a huge error": ("def double(value): raise ValueError('x' * 20_000_000)", TESTS, {"output_limit"}),
     # Output and files.
@@ -52,59 +62,101 @@ QUICK: dict[str, tuple[str, str, set[str]]] = {
     "prints when called": ("def double(value):\n while True: print('x' * 9999)", TESTS, {"output_limit"}),
     "writes a large file": ("open('file', 'wb').write(bytes(1 << 28))", TESTS, {"error"}),
     "writes many files": (
-        "count = 0\nwhile True:\n count += 1\n open(str(count), 'wb').write(bytes(1 << 20))", TESTS,
+        "count = 0\nwhile True:\n count += 1\n open(str(count), 'wb').write(bytes(1 << 20))",
+        TESTS,
         {"output_limit", "error"},
     ),
     "makes many files": ("count = 0\nwhile True:\n count += 1\n open(str(count), 'w')", TESTS, {"output_limit"}),
-    "makes directories in directories": ("import os\nwhile True: os.mkdir('x'); os.chdir('x')", TESTS, {"output_limit"}),
+    "makes directories in directories": (
+        "import os\nwhile True: os.mkdir('x'); os.chdir('x')",
+        TESTS,
+        {"output_limit"},
+    ),
+    "hides files in a closed directory": (
+        "import os\nos.mkdir('x', 0o300)\ncount = 0\nwhile True:\n count += 1\n open(f'x/{count}', 'w')",
+        TESTS,
+        {"output_limit"},
+    ),
+    "hides files deep down": (
+        "import os\nfor _ in range(40): os.mkdir('x' * 200); os.chdir('x' * 200)\ncount = 0\n"
+        "while True:\n count += 1\n open(str(count), 'w')",
+        TESTS,
+        {"output_limit"},
+    ),
     "keeps files without names": (
-        "import os\nkept = []\nwhile True:\n kept.append(open('x', 'wb')); kept[-1].write(bytes(1 << 20)); os.remove('x')",
-        TESTS, {"error", "output_limit"},
+        "import os\nkept = []\nwhile True:\n"
+        " kept.append(open('x', 'wb')); kept[-1].write(bytes(1 << 20)); os.remove('x')",
+        TESTS,
+        {"error", "output_limit"},
     ),
     "opens everything": ("import os\nwhile True: os.dup(0)", TESTS, {"error"}),
     "makes pipes": ("import os\nkept = []\nwhile True: kept.append(os.pipe())", TESTS, {"error"}),
     "keeps its output open": (
         "import threading\ndef chatter():\n while True: print('x', end='')\n"
         "threading.Thread(target=chatter, daemon=True).start()\ndef double(value): return 2 * value",
-        TESTS, {"passed", "output_limit"},
+        TESTS,
+        {"passed", "output_limit"},
     ),
-}  # fmt: skip
+}
 
 ENDLESS: dict[str, tuple[str, str, set[str]]] = {
-    "calls itself": ("import sys\nsys.setrecursionlimit(1 << 30)\ndef double(value): return double(value)", TESTS,
-                     {"error", "exited", "timeout"}),
+    "calls itself": (
+        "import sys\nsys.setrecursionlimit(1 << 30)\ndef double(value): return double(value)",
+        TESTS,
+        {"error", "exited", "timeout"},
+    ),
     "prints lines": ("while True: print('x')", TESTS, {"output_limit", "timeout"}),
-    "keeps calling back": ("def each(function):\n while True: function()", "each(lambda: 1)\nassert each", {"timeout"}),
+    "keeps calling back": (
+        "def each(function):\n while True: function()",
+        "each(lambda: 1)\nassert each",
+        {"timeout"},
+    ),
     "yields huge things": (
-        "def double(value):\n while True: yield 'x' * 4_000_000", "assert list(double(1)) == [1, 1]",
+        "def double(value):\n while True: yield 'x' * 4_000_000",
+        "assert list(double(1)) == [1, 1]",
         {"timeout", "output_limit", "unverifiable"},
     ),
     "returns a generator without end": (
-        "def double(value):\n while True: yield value", "assert list(double(1)) == [1, 1]", {"timeout"},
+        "def double(value):\n while True: yield value",
+        "assert list(double(1)) == [1, 1]",
+        {"timeout"},
     ),
-    "returns a range that takes long": ("def double(value): return range(10 ** 15)", "assert sum(double(1)) == 2",
-                                        {"timeout"}),
+    "returns a range that takes long": (
+        "def double(value): return range(10 ** 15)",
+        "assert sum(double(1)) == 2",
+        {"timeout"},
+    ),
     "loops": ("while True: pass", TESTS, {"timeout"}),
     "loops when called": (f"def double(value):{LOOP}", TESTS, {"timeout"}),
     "loops and catches everything": (
-        "def double(value):\n while True:\n  try:\n   while True: pass\n  except BaseException: pass", TESTS, {"timeout"},
+        "def double(value):\n while True:\n  try:\n   while True: pass\n  except BaseException: pass",
+        TESTS,
+        {"timeout"},
     ),
     "sleeps": ("import time\ntime.sleep(1000)", TESTS, {"timeout"}),
     "naps": ("import time\nwhile True: time.sleep(0.001)", TESTS, {"timeout"}),
     "listens to no signal": (
         "import signal\nfor number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:\n"
-        f" signal.signal(number, signal.SIG_IGN)\ndef double(value):{LOOP}", TESTS, {"timeout"},
+        f" signal.signal(number, signal.SIG_IGN)\ndef double(value):{LOOP}",
+        TESTS,
+        {"timeout"},
     ),
     "stops itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", TESTS, {"timeout"}),
     "loops in two threads": (
-        f"import threading\ndef loop():{LOOP}\nthreading.Thread(target=loop).start()\nloop()", TESTS, {"timeout"},
+        f"import threading\ndef loop():{LOOP}\nthreading.Thread(target=loop).start()\nloop()",
+        TESTS,
+        {"timeout"},
     ),
     "computes without a break": ("def double(value): return 9 ** 9 ** 9", TESTS, {"timeout", "error"}),
     "matches without end": ("import re\ndef double(value): return re.match('(a+)+b', 'a' * 40)", TESTS, {"timeout"}),
-    "waits for itself": ("import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()", TESTS, {"timeout"}),
+    "waits for itself": (
+        "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()",
+        TESTS,
+        {"timeout"},
+    ),
     "waits for input": ("def double(value): return input()", TESTS, {"error"}),
     "does not hang up": ("import os\ndef double(value):\n os.close(3)\n while True: pass", TESTS, {"exited"}),
-}  # fmt: skip
+}
 
 
 def kilobytes() -> int:

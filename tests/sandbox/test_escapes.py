@@ -1,4 +1,4 @@
-"""Programs that reach out. Each tells the tests whether it got anywhere; what can be seen from outside is looked at."""
+"""Programs that reach out. Each says whether it got anywhere; what can be seen from outside is looked at."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ ATTEMPTS: dict[str, str] = {
     "read a secret of the environment": "import os; return 'SANDBOX_SECRET' in os.environ",
     "read the environment of its parents": "return open('/proc/self/environ').read()",
     "find open descriptors": (
-        "import os\n    found = []\n    for number in range(5, 1024):\n        try: found += [(number, os.fstat(number))]\n"
+        "import os\n    found = []\n    for number in range(5, 1024):\n"
+        "        try: found += [(number, os.fstat(number))]\n"
         "        except OSError: pass\n    return [f for f in found if not os.path.isdir(f'/proc/self/fd/{{f[0]}}')]"
     ),
     # Networks.
@@ -99,7 +100,8 @@ ATTEMPTS: dict[str, str] = {
     "kill its group": "import os; return os.kill(0, 9) is None",
     "kill its neighbours": (
         "import os\n    done = []\n    for other in range(os.getpid() - 9, os.getpid() + 9):\n"
-        "        try: other == os.getpid() or done.append(os.kill(other, 9))\n        except OSError: pass\n    return done"
+        "        try: other == os.getpid() or done.append(os.kill(other, 9))\n"
+        "        except OSError: pass\n    return done"
     ),
     "have the kernel send a signal": (
         "import fcntl, os, signal\n    here, there = os.pipe()\n"
@@ -125,24 +127,54 @@ ATTEMPTS: dict[str, str] = {
     **{
         f"system call: {name}": f"return call({number}, {args})"
         for name, number, args in (
-            ("memfd_create", "{memfd}", "b'x', 0"), ("userfaultfd", "{userfaultfd}", "0"), ("bpf", "{bpf}", "0, b'', 0"),
-            ("perf_event_open", "{perf}", "b'', 0, -1, -1, 0"), ("io_uring_setup", "425", "1, bytes(120)"),
-            ("unshare", "{unshare}", "0x10000000"), ("setns", "{setns}", "0, 0"), ("mount", "{mount}", "0, b'/', 0, 0, 0"),
-            ("keyctl", "{keyctl}", "0, 0, 0"), ("shmget", "{shmget}", "0, 4096, 0o1666"), ("personality", "{personality}", "0"),
-            ("seccomp", "{seccomp}", "2, 0, 0"), ("landlock", "444", "0, 0, 1"), ("open_by_handle_at", "{handle}", "0, b'', 0"),
-            ("clone of a process", "{clone}", "17, 0, 0, 0, 0"), ("clone into namespaces", "{clone}", "0x10010000, 0, 0, 0, 0"),
-            ("clone3", "435", "bytes(88), 88"), ("vfork", "58", ""), ("execveat", "{execveat}", "0, b'', 0, 0, 0x1000"),
-            ("mq_open", "{mq}", "b'x', 0o102, 0o600, 0"), ("ioctl: type into a terminal", "{ioctl}", "0, 0x5412, b'x'"),
-            ("modify_ldt", "154", "0, bytes(16), 16"), ("process_madvise", "440", "0, b'', 0, 0, 0"),
+            ("memfd_create", "{memfd}", "b'x', 0"),
+            ("userfaultfd", "{userfaultfd}", "0"),
+            ("bpf", "{bpf}", "0, b'', 0"),
+            ("perf_event_open", "{perf}", "b'', 0, -1, -1, 0"),
+            ("io_uring_setup", "425", "1, bytes(120)"),
+            ("unshare", "{unshare}", "0x10000000"),
+            ("setns", "{setns}", "0, 0"),
+            ("mount", "{mount}", "0, b'/', 0, 0, 0"),
+            ("keyctl", "{keyctl}", "0, 0, 0"),
+            ("shmget", "{shmget}", "0, 4096, 0o1666"),
+            ("personality", "{personality}", "0"),
+            ("seccomp", "{seccomp}", "2, 0, 0"),
+            ("landlock", "444", "0, 0, 1"),
+            ("open_by_handle_at", "{handle}", "0, b'', 0"),
+            ("clone of a process", "{clone}", "17, 0, 0, 0, 0"),
+            ("clone into namespaces", "{clone}", "0x10010000, 0, 0, 0, 0"),
+            ("clone3", "435", "bytes(88), 88"),
+            ("vfork", "58", ""),
+            ("execveat", "{execveat}", "0, b'', 0, 0, 0x1000"),
+            ("mq_open", "{mq}", "b'x', 0o102, 0o600, 0"),
+            ("ioctl: type into a terminal", "{ioctl}", "0, 0x5412, b'x'"),
+            ("modify_ldt", "154", "0, bytes(16), 16"),
+            ("process_madvise", "440", "0, b'', 0, 0, 0"),
         )
     },
-}  # fmt: skip
+}
 
 NUMBERS = {  # of x86_64; there is no way to try others here
-    "prctl": 157, "ptrace": 101, "readv": 310, "memfd": 319, "userfaultfd": 323, "bpf": 321, "perf": 298, "unshare": 272,
-    "setns": 308, "mount": 165, "keyctl": 250, "shmget": 29, "personality": 135, "seccomp": 317, "handle": 304, "clone": 56,
-    "execveat": 322, "mq": 240, "ioctl": 16,
-}  # fmt: skip
+    "prctl": 157,
+    "ptrace": 101,
+    "readv": 310,
+    "memfd": 319,
+    "userfaultfd": 323,
+    "bpf": 321,
+    "perf": 298,
+    "unshare": 272,
+    "setns": 308,
+    "mount": 165,
+    "keyctl": 250,
+    "shmget": 29,
+    "personality": 135,
+    "seccomp": 317,
+    "handle": 304,
+    "clone": 56,
+    "execveat": 322,
+    "mq": 240,
+    "ioctl": 16,
+}
 
 
 class Outside(NamedTuple):
@@ -277,7 +309,8 @@ import ctypes, gc, re
 def seen():
     pools = {{id(item) & ~0x3fff for thing in gc.get_objects() for item in (thing, *gc.get_referents(thing))}}
     heap = [ctypes.string_at(pool, 0x4000) for pool in pools]
-    return [number for number, pattern in enumerate({patterns!r}) for memory in heap if re.search(pattern.encode(), memory)]
+    patterns = [re.compile(pattern.encode()) for pattern in {patterns!r}]
+    return [number for number, pattern in enumerate(patterns) for memory in heap if pattern.search(memory)]
 mine = "".join(map(chr, {list(b"looked_for")!r}))
 """
     assert any_sandbox.run_blocking(looks, "assert seen() == []", timeout=20).status == "passed"

@@ -92,6 +92,8 @@ double = lambda value: 0""",
         "import os, struct\ndef double(value):\n os.write(3, struct.pack('>I', 2**32 - 1) + b'x' * 4096)",
         {"error"},
     ),
+    "hands over a number": ("import os\ndef double(value):\n os.write(3, b'\\0\\0\\0\\x0242')", {"error"}),
+    "hands over half a message": ("import os\nos.write(3, b'\\0\\0\\0\\2[]')", {"error"}),
     "hands over nonsense": ("import os\ndef double(value):\n os.write(3, b'\\0\\0\\0\\5[[[[[')", {"error"}),
     "hands over a handle that is none": (
         """import json, os, struct
@@ -117,7 +119,8 @@ double = lambda value: None""",
         WRONG,
     ),
     "defines what the tests use of builtins": (
-        "def print(*args): pass\ndef all(values): return True\ndef sorted(*args): return []\ndouble = lambda value: 0",
+        "def print(*args): pass\ndef all(values): return True\n"
+        "def sorted(*args): return []\ndouble = lambda value: 0",
         {"failed"},
     ),
     "defines the tests": (
@@ -125,7 +128,7 @@ double = lambda value: None""",
         {"failed"},
     ),
     "patches json": (
-        "import json\njson.dumps = lambda *args, **kwargs: '[\"ok\", \"\", [], 42]'\ndouble = lambda value: 0",
+        'import json\njson.dumps = lambda *args, **kwargs: \'["ok", "", [], 42]\'\ndouble = lambda value: 0',
         {"error", "failed"},
     ),
     "patches this end of the line": (
@@ -242,12 +245,13 @@ double = lambda value: Bad()""",
         WRONG | UNCLEAR,
     ),
     "catches everything": (
-        "def double(value):\n try: return int('x')\n except BaseException: return None", {"failed"}
+        "def double(value):\n try: return int('x')\n except BaseException: return None",
+        {"failed"},
     ),
     "does nothing": ("", {"error"}),
     "is no Python": ("double(value) = value + value", {"error"}),
     "is another program": ("def triple(value): return 3 * value", {"error"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAKES)
@@ -270,10 +274,14 @@ TRAPS: dict[str, tuple[str, str, set[str]]] = {
         UNCLEAR,
     ),
     "is gone where the tests expect any error": (
-        "import os\ndef double(value): os._exit(0)", "try:\n double(None)\nexcept:\n pass\nassert True", {"exited"},
+        "import os\ndef double(value): os._exit(0)",
+        "try:\n double(None)\nexcept:\n pass\nassert True",
+        {"exited"},
     ),
     "is equal where the tests catch everything": (
-        LIAR.format(base="object"), "try:\n assert double(2) == 4\nexcept BaseException:\n pass", UNCLEAR,
+        LIAR.format(base="object"),
+        "try:\n assert double(2) == 4\nexcept BaseException:\n pass",
+        UNCLEAR,
     ),
     "is close to everything": (LIAR.format(base="float"), "assert abs(double(2) - 4) < 1e-6", UNCLEAR),
     "holds everything": (LIAR.format(base="list"), "assert 4 in double(2)", UNCLEAR),
@@ -297,13 +305,24 @@ TRAPS: dict[str, tuple[str, str, set[str]]] = {
     ),
     "is asked nothing": ("def double(value): return 0", "assert True", UNCLEAR),
     "takes the place of abs": (
-        "def abs(value): return 0\ndef double(value): return 0", "assert abs(double(2) - 4) < 1e-6", {"failed"},
+        "def abs(value): return 0\ndef double(value): return 0",
+        "assert abs(double(2) - 4) < 1e-6",
+        {"failed"},
     ),
     "takes the place of both names of builtins": (
-        "def sum(*values): return 0\ndef abs(value): return 0", "assert abs(sum(2, 2) - 4) < 1e-6", UNCLEAR,
+        "def sum(*values): return 0\ndef abs(value): return 0",
+        "assert abs(sum(2, 2) - 4) < 1e-6",
+        UNCLEAR,
     ),
     "says that two objects are the same": (
-        "class Node: pass\nnode = Node()\ndef find(value): return Node()", "assert find(1) is node", UNCLEAR,
+        "class Node: pass\nnode = Node()\ndef find(value): return Node()",
+        "assert find(1) is node",
+        UNCLEAR,
+    ),
+    "raises where nothing may be raised": (
+        "def double(value): return value",
+        "with raises(ValueError):\n double(2)\nassert double",
+        {"error"},
     ),
     "says of what type it is": (
         "class Meta(type):\n def __eq__(self, other): return True\n __hash__ = type.__hash__\n"
@@ -313,11 +332,10 @@ TRAPS: dict[str, tuple[str, str, set[str]]] = {
     ),
     "looks right where unittest looks": (
         LIAR.format(base="object"),
-        "import unittest\nclass Cases(unittest.TestCase):\n"
-        " def test_it(self): self.assertEqual(double(2), 4)",
+        "import unittest\nclass Cases(unittest.TestCase):\n def test_it(self): self.assertEqual(double(2), 4)",
         UNCLEAR,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TRAPS)

@@ -45,16 +45,25 @@ def test_each_form_is_known(tests: object, expected: object) -> None:
 @pytest.mark.parametrize(
     ("tests", "reason"),
     [
-        (None, "no tests"), ("", "no tests"), (" \n", "no tests"), ([], "no tests"), ({}, "no tests"), ("[]", "no tests"),
-        ({"inputs": [], "outputs": []}, "no tests"), ({"entry_point": "f"}, "no tests among entry_point"),
-        ({"inputs": ["1"], "outputs": []}, "as many inputs as outputs"), ({"inputs": "1", "outputs": "2"}, "two lists"),
-        ([1, 2], "must be Python, or an input and an output"), (["assert f(1)", 2], "must be Python"), (7, "type int"),
+        (None, "no tests"),
+        ("", "no tests"),
+        (" \n", "no tests"),
+        ([], "no tests"),
+        ({}, "no tests"),
+        ("[]", "no tests"),
+        ({"inputs": [], "outputs": []}, "no tests"),
+        ({"entry_point": "f"}, "no tests among entry_point"),
+        ({"inputs": ["1"], "outputs": []}, "as many inputs as outputs"),
+        ({"inputs": "1", "outputs": "2"}, "two lists"),
+        ([1, 2], "must be Python, or an input and an output"),
+        (["assert f(1)", 2], "must be Python"),
+        (7, "type int"),
         ({"inputs": [[1]], "outputs": [2]}, "fn_name names no function"),
         ({"inputs": ["x"], "outputs": ["2"], "fn_name": "f"}, "no JSON"),
         ({"inputs": [1], "outputs": [2], "fn_name": "f"}, "must be a list"),
         ({"inputs": [[1]], "outputs": [2], "fn_name": "f()"}, "names no function"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_test_has_a_reason(tests: object, reason: str) -> None:
     found = normalised(tests)
     assert isinstance(found, Nothing)

@@ -94,7 +94,8 @@ assert hasattr(cache, "size") and not hasattr(cache, "other")""",
         "assert [node.v for node in nodes()] == [1, 2]",
     ),
     "a context manager": (
-        "class Open:\n    def __enter__(self): self.on = True; return self\n    def __exit__(self, *_): self.on = False",
+        "class Open:\n    def __enter__(self): self.on = True; return self\n"
+        "    def __exit__(self, *_): self.on = False",
         "with Open() as thing:\n    assert thing.on is True\nassert thing.on is False",
     ),
     "arguments that it changes": (
@@ -111,8 +112,10 @@ assert hasattr(cache, "size") and not hasattr(cache, "other")""",
         "assert head.next.next.next is None",
     ),
     "exceptions that are expected": (
-        "class TooSmall(ValueError):\n    def __init__(self, value):\n        super().__init__(f'{value} is too small')\n"
-        "        self.value = value\ndef root(value):\n    if value < 0: raise TooSmall(value)\n    return value ** 0.5",
+        "class TooSmall(ValueError):\n    def __init__(self, value):\n"
+        "        super().__init__(f'{value} is too small')\n"
+        "        self.value = value\ndef root(value):\n"
+        "    if value < 0: raise TooSmall(value)\n    return value ** 0.5",
         """class raises:
     def __init__(self, kind): self.kind = kind
     def __enter__(self): return self
@@ -162,25 +165,29 @@ except Mine as error:
     assert error.args == ("x",)""",
     ),
     "iterators as arguments": (
-        "def total(items): return sum(items)", "assert total(x * x for x in range(4)) == 14\nassert total(iter([])) == 0"
+        "def total(items): return sum(items)",
+        "assert total(x * x for x in range(4)) == 14\nassert total(iter([])) == 0",
     ),
-    "tolerance": ("def root(x): return x ** 0.5", "import math\nassert abs(root(2) - 1.41421356) < 1e-6\n"
-                  "assert math.isclose(root(4), 2)\nassert root(9) == 3.0"),
+    "tolerance": (
+        "def root(x): return x ** 0.5",
+        "import math\nassert abs(root(2) - 1.41421356) < 1e-6\n"
+        "assert math.isclose(root(4), 2)\nassert root(9) == 3.0",
+    ),
     "plain data of every kind": (
         """from collections import *; from decimal import *; from fractions import *; from datetime import *
 Point = namedtuple("Point", "x y")
 def same(value): return value
 def point(): return Point(1, 2)
 def many():
-    return [None, True, 2**100, -0.0, float("inf"), 1 + 2j, "\\udc80é", b"\\0\\xff", (1, (2,)), {1, 2}, frozenset("a"),
-            {(1, 2): [3]}, deque([1], 3), OrderedDict(a=1), Counter("aab"), defaultdict(list, a=[1]), range(3),
-            Decimal("1.10"), Fraction(1, 3), datetime(2026, 1, 2, 3, tzinfo=timezone.utc), date(2026, 1, 2),
+    return [None, True, 2**100, -0.0, float("inf"), 1 + 2j, "\\udc80é", b"\\0\\xff", (1, (2,)), {1, 2},
+            frozenset("a"), {(1, 2): [3]}, deque([1], 3), OrderedDict(a=1), Counter("aab"), defaultdict(list, a=[1]),
+            range(3), Decimal("1.10"), Fraction(1, 3), datetime(2026, 1, 2, 3, tzinfo=timezone.utc), date(2026, 1, 2),
             timedelta(days=1), int, ...]""",
         """from collections import *; from decimal import *; from fractions import *; from datetime import *
 import math
-expected = [None, True, 2**100, -0.0, float("inf"), 1 + 2j, "\\udc80é", b"\\0\\xff", (1, (2,)), {1, 2}, frozenset("a"),
-            {(1, 2): [3]}, deque([1], 3), OrderedDict(a=1), Counter("aab"), defaultdict(list, a=[1]), range(3),
-            Decimal("1.10"), Fraction(1, 3), datetime(2026, 1, 2, 3, tzinfo=timezone.utc), date(2026, 1, 2),
+expected = [None, True, 2**100, -0.0, float("inf"), 1 + 2j, "\\udc80é", b"\\0\\xff", (1, (2,)), {1, 2},
+            frozenset("a"), {(1, 2): [3]}, deque([1], 3), OrderedDict(a=1), Counter("aab"), defaultdict(list, a=[1]),
+            range(3), Decimal("1.10"), Fraction(1, 3), datetime(2026, 1, 2, 3, tzinfo=timezone.utc), date(2026, 1, 2),
             timedelta(days=1), int, ...]
 found = many()
 assert found == expected
@@ -198,7 +205,8 @@ assert type(same(True)) is bool and str(found[17]) == "1.10" """,
     "threads": (
         "from threading import Thread\nfrom concurrent.futures import ThreadPoolExecutor\n"
         "def squares(n):\n    with ThreadPoolExecutor(4) as pool: return list(pool.map(lambda x: x * x, range(n)))\n"
-        "def call(function):\n    found = []\n    threads = [Thread(target=lambda: found.append(function())) for _ in 'ab']\n"
+        "def call(function):\n    found = []\n"
+        "    threads = [Thread(target=lambda: found.append(function())) for _ in 'ab']\n"
         "    for thread in threads: thread.start()\n    for thread in threads: thread.join()\n    return found",
         "assert squares(5) == [0, 1, 4, 9, 16]\nassert call(lambda: 7) == [7, 7]",
     ),
@@ -222,35 +230,46 @@ assert type(same(True)) is bool and str(found[17]) == "1.10" """,
         "assert keep('x' * 1000) == 'x' * 1000\nwith open('note.txt', 'w') as file: file.write('shared')\n"
         "assert load('note.txt') == 'shared'",
     ),
-    "random numbers": ("import random\ndef roll(seed): return random.Random(seed).random()",
-                       "import random\nassert roll(7) == random.Random(7).random() and random.random() != random.random()"),
+    "random numbers": (
+        "import random\ndef roll(seed): return random.Random(seed).random()",
+        "import random\nassert roll(7) == random.Random(7).random() and random.random() != random.random()",
+    ),
     "a timer of its own": (
         "import signal\ndef wait():\n    def stop(*_): raise TimeoutError\n    signal.signal(signal.SIGALRM, stop)\n"
-        "    try:\n        signal.setitimer(signal.ITIMER_REAL, 0.01)\n        while True: pass\n    except TimeoutError: return 1",
+        "    try:\n        signal.setitimer(signal.ITIMER_REAL, 0.01)\n"
+        "        while True: pass\n    except TimeoutError: return 1",
         "assert wait() == 1",
     ),
     "the usual imports": (
         "import collections, itertools, heapq, bisect, functools, re, math, random, string, typing, json, operator\n"
-        "import copy, datetime, decimal, fractions, statistics, enum, dataclasses, abc, contextlib, textwrap, hashlib\n"
-        "import base64, struct, zlib, uuid, time, calendar, csv, io, sys, os, os.path, pathlib, queue, threading, array\n"
-        "import unicodedata, difflib, pprint, types, inspect, logging, argparse, html, urllib.parse, secrets, numbers\n"
-        "import sqlite3, bz2, lzma, zoneinfo, xml.etree.ElementTree, concurrent.futures, unittest.mock, email.message\n"
+        "import copy, datetime, decimal, fractions, statistics, enum, dataclasses, abc, contextlib, textwrap\n"
+        "import base64, struct, zlib, uuid, time, calendar, csv, io, sys, os, os.path, pathlib, queue, threading\n"
+        "import unicodedata, difflib, pprint, types, inspect, logging, argparse, html, urllib.parse, secrets\n"
+        "import sqlite3, bz2, lzma, zoneinfo, xml.etree.ElementTree, unittest.mock, email.message, hashlib\n"
         "def heads(items):\n    heap = list(items); heapq.heapify(heap)\n    return heapq.heappop(heap)",
         "assert heads([3, 1, 2]) == 1",
     ),
     "names that the tests need": ("MOD = 7\nclass E(Exception): pass\ndef f(): return MOD", "assert f() == MOD == 7"),
     "a match statement": (
-        "def kind(value):\n    match value:\n        case {'a': x}: return x\n        case [x, *_]: return x\n    return None",
+        "def kind(value):\n    match value:\n        case {'a': x}: return x\n"
+        "        case [x, *_]: return x\n    return None",
         "assert kind({'a': 1}) == 1 and kind([2, 3]) == 2 and kind(4) is None",
     ),
     "setup code of the tests": (
         "def area(r): return 3 * r * r",
-        {"test_list": ["assert math.floor(area(2)) == N"], "test_setup_code": "import math\nN = 12", "test_imports": []},
+        {
+            "test_list": ["assert math.floor(area(2)) == N"],
+            "test_setup_code": "import math\nN = 12",
+            "test_imports": [],
+        },
     ),
     # Programs that read and write.
     "input()": ("n = int(input())\nprint(*[int(x) * n for x in input().split()])", [("2\n1 2 3\n", "2 4 6\n")]),
     "sys.stdin.read()": ("import sys\nprint(sum(map(int, sys.stdin.read().split())))", [("1 2\n3", "6")]),
-    "lines of sys.stdin": ("import sys\nfor line in sys.stdin: print(line.strip()[::-1])", [("ab\ncd\n", "ba  \ndc\n\n")]),
+    "lines of sys.stdin": (
+        "import sys\nfor line in sys.stdin: print(line.strip()[::-1])",
+        [("ab\ncd\n", "ba  \ndc\n\n")],
+    ),
     "bytes of sys.stdin": (
         "import sys, os, io\ndata = sys.stdin.buffer.read().split()\nos.write(1, b' '.join(data[::-1]) + b'\\n')",
         {"inputs": ["a b", "c"], "outputs": ["b a", "c"]},
@@ -272,14 +291,18 @@ assert type(same(True)) is bool and str(found[17]) == "1.10" """,
     "letters of the world": ("print(input().upper())", [("äß€", "ÄSS€")]),
     # Calls with arguments.
     "a function with fn_name": (
-        "def add(a, b): return (a, b, a + b)", {"fn_name": "add", "inputs": [[1, 2]], "outputs": [[1, 2, 3]]},
+        "def add(a, b): return (a, b, a + b)",
+        {"fn_name": "add", "inputs": [[1, 2]], "outputs": [[1, 2, 3]]},
     ),
     "Solution with fn_name": (
         "from typing import *\nclass Solution:\n    def add(self, a: List[int], b: int) -> int: return sum(a) + b",
         {"fn_name": "add", "inputs": ["[1, 2]\n3", "[]\n0"], "outputs": ["6", "0"]},
     ),
-    "wrapped answers with fn_name": ("def up(s): return s.upper()", {"fn_name": "up", "inputs": [["a"]], "outputs": [["A"]]}),
-}  # fmt: skip
+    "wrapped answers with fn_name": (
+        "def up(s): return s.upper()",
+        {"fn_name": "up", "inputs": [["a"]], "outputs": [["A"]]},
+    ),
+}
 
 
 @pytest.mark.parametrize("name", HONEST)

@@ -22,8 +22,16 @@ def interpreter(uid: int, environment: dict[str, str]) -> str | None:
     for path in (sys.executable, *(f"{place}/{minor}" for place in ("/usr/bin", "/usr/local/bin"))):
         command = [path, "-c", "import anyio, pydantic, pytest, xdist, pytest_timeout, cot_distill"]
         try:
-            done = subprocess.run(command, user=uid, group=uid, extra_groups=[], env=environment, cwd="/", check=False,
-                                  capture_output=True)  # fmt: skip
+            done = subprocess.run(
+                command,
+                user=uid,
+                group=uid,
+                extra_groups=[],
+                env=environment,
+                cwd="/",
+                check=False,
+                capture_output=True,
+            )
         except OSError:
             continue
         if done.returncode == 0:
@@ -40,9 +48,12 @@ def test_all_of_it_as_a_plain_user(tmp_path: Path) -> None:
     place.mkdir()
     os.chown(place, uid, uid)
     environment = {
-        "PYTHONPATH": f"{ROOT}:{site}", "PATH": os.environ["PATH"], "TMPDIR": str(place), "HOME": str(place),
+        "PYTHONPATH": f"{ROOT}:{site}",
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(place),
+        "HOME": str(place),
         "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+    }
     python = interpreter(uid, environment)
     if python is None:
         pytest.skip("there is no interpreter that other users can run with these packages")
@@ -50,9 +61,17 @@ def test_all_of_it_as_a_plain_user(tmp_path: Path) -> None:
     command += ["-k", "landlock"]  # with bubblewrap and without
     try:
         done = subprocess.run(
-            [*command, *(str(HERE / name) for name in FILES)], user=uid, group=uid, extra_groups=[], env=environment,
-            cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
-        )  # fmt: skip
+            [*command, *(str(HERE / name) for name in FILES)],
+            user=uid,
+            group=uid,
+            extra_groups=[],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
     finally:
         subprocess.run(["rm", "-rf", str(place)], check=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

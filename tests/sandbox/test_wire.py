@@ -30,23 +30,36 @@ def crossed(value: Any) -> Any:
 text = st.text(st.characters(), max_size=8)  # with lone surrogates
 zones = st.none() | st.timedeltas(datetime.timedelta(hours=-20), datetime.timedelta(hours=20)).map(datetime.timezone)
 fixed = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers(1 << 200, 1 << 300), st.floats(allow_nan=False), text,
-    st.binary(max_size=8), st.complex_numbers(allow_nan=False), st.decimals(allow_nan=False), st.fractions(),
-    st.dates(), st.datetimes(timezones=zones), st.times(timezones=zones), st.timedeltas(),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(1 << 200, 1 << 300),
+    st.floats(allow_nan=False),
+    text,
+    st.binary(max_size=8),
+    st.complex_numbers(allow_nan=False),
+    st.decimals(allow_nan=False),
+    st.fractions(),
+    st.dates(),
+    st.datetimes(timezones=zones),
+    st.times(timezones=zones),
+    st.timedeltas(),
     st.sampled_from([int, str, ValueError, len, ..., NotImplemented, range(3), range(5, 1, -2)]),
-)  # fmt: skip
+)
 hashable = st.recursive(fixed, lambda inner: st.tuples(inner) | st.frozensets(inner, max_size=3), max_leaves=4)
 values = st.recursive(
     fixed | st.sets(hashable, max_size=3) | st.builds(bytearray, st.binary(max_size=4)),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.tuples(inner, inner), st.dictionaries(hashable, inner, max_size=3),
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.dictionaries(hashable, inner, max_size=3),
         st.builds(deque, st.lists(inner, max_size=3), st.integers(3, 5)),
         st.builds(OrderedDict, st.dictionaries(text, inner, max_size=3)),
         st.builds(defaultdict, st.sampled_from([None, int, list, dict]), st.dictionaries(text, inner, max_size=3)),
         st.builds(Counter, st.lists(text, max_size=4)),
     ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def shape(value: Any) -> Any:
@@ -90,9 +103,20 @@ class Lists(list):  # type: ignore[type-arg]
 
 @pytest.mark.parametrize(
     "value",
-    [object(), Text("x"), Lists(), Text, lambda: 1, print, open, [object()], {1: {2: (Text("x"),)}}, defaultdict(Lists),
-     datetime.datetime(2026, 1, 1, tzinfo=type("Zone", (datetime.tzinfo,), {})())],
-)  # fmt: skip
+    [
+        object(),
+        Text("x"),
+        Lists(),
+        Text,
+        lambda: 1,
+        print,
+        open,
+        [object()],
+        {1: {2: (Text("x"),)}},
+        defaultdict(Lists),
+        datetime.datetime(2026, 1, 1, tzinfo=type("Zone", (datetime.tzinfo,), {})()),
+    ],
+)
 def test_nothing_else_crosses(value: object) -> None:
     with pytest.raises(UncrossableError):
         crossed(value)
@@ -108,20 +132,45 @@ def test_what_is_nested_too_deeply_does_not_cross() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"?": 1}, {}, {"t": [], "s": []}, {"y": "open"}, {"y": "eval"}, {"y": "__import__"}, {"a": 7}, {"i": "x"}, {"d": [1]},
-     {"s": [[]]}, {"z": ["open", []]}, {"n": ["x", ["class"], [1]]}, {"n": ["x", ["a"] * 200, []]}, {"w": ["now"]}, {"m": "x"},
-     {"q": [1, 0]}, {"e": 5}, {"h": 1}],
-)  # fmt: skip
+    [
+        {"?": 1},
+        {},
+        {"t": [], "s": []},
+        {"y": "open"},
+        {"y": "eval"},
+        {"y": "__import__"},
+        {"a": 7},
+        {"i": "x"},
+        {"d": [1]},
+        {"s": [[]]},
+        {"z": ["open", []]},
+        {"n": ["x", ["class"], [1]]},
+        {"n": ["x", ["a"] * 200, []]},
+        {"w": ["now"]},
+        {"m": "x"},
+        {"q": [1, 0]},
+        {"e": 5},
+        {"h": 1},
+    ],
+)
 def test_what_stands_for_nothing_is_refused(data: object) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is, the caller takes it for the program's fault
+    with pytest.raises(Exception):  # noqa: B017 - whatever it is, the caller takes it for the program's fault
         Reader(lambda *_: 1 / 0).read(data)
 
 
 @pytest.mark.parametrize(
     ("value", "new"),
-    [([1], [2, 3]), ({1: 2}, {3: 4}), ({1}, {2}), (bytearray(b"a"), bytearray(b"bc")), (deque([1], 3), deque([2], 3)),
-     (Counter("a"), Counter("bb")), (OrderedDict(a=1), OrderedDict(b=1)), (defaultdict(int, a=1), defaultdict(int))],
-)  # fmt: skip
+    [
+        ([1], [2, 3]),
+        ({1: 2}, {3: 4}),
+        ({1}, {2}),
+        (bytearray(b"a"), bytearray(b"bc")),
+        (deque([1], 3), deque([2], 3)),
+        (Counter("a"), Counter("bb")),
+        (OrderedDict(a=1), OrderedDict(b=1)),
+        (defaultdict(int, a=1), defaultdict(int)),
+    ],
+)
 def test_a_value_takes_on_the_content_of_another(value: Any, new: Any) -> None:
     change(value, new)
     assert value == new

@@ -155,8 +155,10 @@ def _become(uid: int) -> None:
 
 def _threads_of_user() -> int:
     """How many threads this user runs by now: the limit counts them all."""
-    count = 0
-    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is not loaded here
+    count, names = 0, list[str]()
+    with suppress(OSError):
+        names = os.listdir("/proc")  # noqa: PTH208 - pathlib is not loaded here
+    for name in names:
         with suppress(OSError):
             if name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.getuid():  # noqa: PTH116
                 count += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208

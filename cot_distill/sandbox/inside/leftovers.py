@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from contextlib import suppress
 
 __all__ = ["empty", "is_too_much"]
 
@@ -15,17 +17,22 @@ def is_too_much(directory: str) -> bool:
     """Whether there are more than 1,000 files below a directory, or more than 64 MB."""
     count, size, left = 0, 0, [directory]
     while left:
+        path = left.pop()
+        with suppress(OSError):  # not ours: the directory itself may be root's
+            os.chmod(path, 0o700)  # noqa: PTH101 - what cannot be listed can still be filled
         try:
-            with os.scandir(left.pop()) as entries:
+            with os.scandir(path) as entries:
                 for entry in entries:
                     count += 1
-                    size += entry.stat(follow_symlinks=False).st_size
+                    with suppress(OSError):  # gone by now
+                        size += entry.stat(follow_symlinks=False).st_size
                     if count > _MOST_FILES or size > _MOST_BYTES:
                         return True
                     if entry.is_dir(follow_symlinks=False):
                         left.append(entry.path)
-        except OSError:  # gone by now, or closed to us
-            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # so deep that it could hide anything
+                return True
     return False
 
 

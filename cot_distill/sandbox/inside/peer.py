@@ -23,6 +23,8 @@ LARGEST = 8 << 20
 """Bytes of a message."""
 _HEAD = struct.Struct(">I")
 _MOST_LETTERS = 2000
+_PARTS = 4
+"""Of a message: ask, operation, arguments, named arguments; or what came of it, printed, changes, result."""
 
 
 class EndedError(BaseException):
@@ -146,7 +148,8 @@ class Peer:
         except (_LargeError, MemoryError) as error:
             reply = _dumps(["stop", "large", [], str(error) or "the memory is too small for what it hands over"])
         except Exception as error:
-            reply = _dumps(["stop", "uncrossable", [], str(error)[:_MOST_LETTERS]])
+            reason = str(error) if isinstance(error, UncrossableError) else f"{type(error).__name__} on the way"
+            reply = _dumps(["stop", "uncrossable", [], reason[:_MOST_LETTERS]])
         with self._lock:
             self._send(reply)
 
@@ -160,9 +163,12 @@ class Peer:
         try:
             if length > LARGEST:
                 raise ValueError("a message is too large")
-            return json.loads(self._read(length))
+            message = json.loads(self._read(length))
+            if type(message) is not list or len(message) != _PARTS or type(message[0]) is not str:
+                raise ValueError("a message has another shape")
         except Exception as error:
             raise self.malformed(error) from None
+        return message
 
     def export(self, value: Any) -> int:
         """The number of an object of this end. It stays alive from now on."""

@@ -58,7 +58,7 @@ def facts_of(tree: ast.AST) -> Facts:
                 facts.used.add(node.id)
         elif isinstance(node, ast.Call):
             name = _called(node)
-            facts.asserts = facts.asserts or "assert" in name.lower()
+            facts.asserts = facts.asserts or "assert" in name.lower() or name == "raises"
             if isinstance(node.func, ast.Name):
                 facts.called.add(name)
         elif isinstance(node, ast.Assert | ast.Raise):

@@ -48,6 +48,8 @@ class Stub:
         object.__setattr__(self, "_stub_", (peer, number, name))
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array"):  # numpy, which takes what is no array for a value that differs
+            _spoil(self, "the tests make an array of")
         return _ask(self, "getattr", name)
 
     def __setattr__(self, name: str, value: Any) -> None:
