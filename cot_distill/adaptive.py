@@ -48,9 +48,9 @@ _CHANGED = 0.15
 """A latency that changes by more than this, and by three errors, makes a trial due at once."""
 _LATELY = 1 / 32
 """Weight of one request in the share of failed ones."""
-_MOST_FAIL, _MANY_TIME_OUT = 0.5, 0.15
-"""Such shares: above the first the endpoint is overloaded or gone; above the second it is overloaded if answers are
-also slower than they were."""
+_MOST_FAIL, _ALL_TIME_OUT = 0.5, 0.9
+"""Such shares above which the endpoint is overloaded or gone. Half of the answers may really need longer than the
+time-out: less in flight would not help them, and cost the others."""
 
 
 class AdaptiveLimit:
@@ -87,7 +87,7 @@ class AdaptiveLimit:
         self._window = self._meter.window(0.0)
         self._settle = 0  # answers to leave out
         self._load, self._best = 0.0, math.inf  # seconds per token: the latest, and the least ever; as logarithms
-        self._group = self._size  # the limit at the last doubling
+        self._began_at = self._group = self._size  # the limit at the start, and at the last doubling
         self._halfway = False
         self._before: Flow | None = None  # the doubling before
         self._base: Window | None = None  # the level that a trial is compared with
@@ -179,10 +179,11 @@ class AdaptiveLimit:
         """
         self._meter.ended(now)
         self._failed_share += _LATELY * (1 - self._failed_share)
-        if self._failed_share > _MOST_FAIL:
+        if self._failed_share > (_ALL_TIME_OUT if timed_out else _MOST_FAIL):
             self._overloaded(now, sent, 0.0, absent=not timed_out)
-        elif timed_out and self._failed_share > _MANY_TIME_OUT:
-            self._timing_out(now, sent)
+        elif timed_out and self._phase == "start":
+            self._size = max(self._began_at, self._size / 2)
+            self._hold(now)
 
     def abandoned(self, now: float) -> None:
         """A request was cancelled: it says nothing of the endpoint."""
@@ -198,12 +199,6 @@ class AdaptiveLimit:
             self._phase = "storm"
         elif new:
             self._hold(now, self._base if self._phase == "hold" else None)
-
-    def _timing_out(self, now: float, sent: Sent) -> None:
-        if self._refusals.is_new(sent) and self._load - self._best > math.log(_QUEUE):
-            self._refusals.begin_episode()
-            self._size = max(1.0, _STEP_DOWN * self._size)
-            self._hold(now)
 
     # --- the limit ---
 
@@ -235,7 +230,7 @@ class AdaptiveLimit:
     # --- start: twice as many each round trip, while that pays ---
 
     def _begin(self, now: float, before: Flow | None = None) -> None:
-        self._phase, self._before, self._explored = "start", before, False
+        self._phase, self._before, self._explored, self._began_at = "start", before, False, self._size
         self._refusals.creeping = False
         self._new_group(now)
 

@@ -98,7 +98,7 @@ def estimate_tokens(text: str) -> int:
     About a token are: 8 Latin letters of one word, one digit, two signs, two characters of Chinese or Japanese, four
     letters of another alphabet, a run of line breaks. So an English text has about 4 characters a token, a derivation
     in LaTeX 2.5, Chinese 1.6. Measured against the tokenizer of Qwen 3.6, this is right within a quarter for prose in
-    twelve languages, for LaTeX and for Python; older tokenizers need up to 43 % more (Korean) where it is not English.
+    twelve languages, for LaTeX and for Python; older ones need up to 43 % more (Korean) where it is not English.
 
     Args:
         text: The text.

@@ -22,8 +22,8 @@ def exact(*, extract: Callable[[str], str] | None = None) -> Verifier:
     r"""Make a verifier that compares the final answer with ``Task.answer``.
 
     Args:
-        extract: Finds the final answer in ``trace.answer``. Default: :func:`cot_distill.answers.final_answer`, by which the reference
-            is read in any case.
+        extract: Finds the final answer in ``trace.answer``. Default: :func:`cot_distill.answers.final_answer`, by
+            which the reference is read in any case.
 
     Returns:
         A verifier named "exact". It passes no judgement (``passed=None``) on a task without a reference answer.

@@ -1,7 +1,7 @@
 """Adaptive concurrency against the best fixed number, simulated: ``python tests/benchmarks/adaptive.py``.
 
-Prints the tables of docs/design/adaptive-concurrency.md, which takes some ten minutes on two cores; ``--seeds 3`` is a
-quick look. ``--plots`` draws the page's figures instead.
+Prints the tables of docs/design/adaptive-concurrency.md, which takes some ten minutes on two cores; ``--seeds 3`` is
+a quick look. ``--plots`` draws the page's figures instead.
 """
 
 from __future__ import annotations

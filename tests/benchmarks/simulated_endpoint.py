@@ -1,9 +1,9 @@
 """An endpoint on a simulated clock, and a client that asks it: what adaptive concurrency is tested and measured with.
 
 One model covers all servers, by what it is told to lack: so many answers run at once and the rest wait (``slots``);
-all slow down together, beyond a point (``knee``) or from the first on (``soft``); requests are refused, above a number
-(``refuse_above``) or by a token bucket (``rate``, ``burst``). All that run advance at one speed, so a heap of "virtual
-ends" gives the next that is done, and a run of thousands of requests takes a fraction of a second.
+all slow down together, beyond a point (``knee``) or from the first on (``soft``); requests are refused, above a
+number (``refuse_above``) or by a token bucket (``rate``, ``burst``). All that run advance at one speed, so a heap of
+"virtual ends" gives the next that is done, and a run of thousands of requests takes a fraction of a second.
 """
 
 from __future__ import annotations

@@ -24,6 +24,12 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[LocalSandbox]:
     yield from made(request.param)
 
 
+@pytest.fixture(scope="session", params=WORKING[1:2] or [NOTHING])
+def weaker(request: pytest.FixtureRequest) -> Iterator[LocalSandbox]:
+    """The second strongest: without bubblewrap, where that works."""
+    yield from made(request.param)
+
+
 @pytest.fixture(scope="session", params=WORKING or [NOTHING])
 def any_sandbox(request: pytest.FixtureRequest) -> Iterator[LocalSandbox]:
     """Each way of keeping a program in, for what must be tried in all of them."""
