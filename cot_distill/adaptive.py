@@ -94,6 +94,7 @@ class AdaptiveLimit:
         self._home = self._top = self._target = self._size
         self._rest = 0
         self._explored = False  # whether it is known that less would not do
+        self._late = False  # whether a time-out ended the start
 
     @property
     def limit(self) -> int:
@@ -181,8 +182,8 @@ class AdaptiveLimit:
         self._failed_share += _LATELY * (1 - self._failed_share)
         if self._failed_share > (_ALL_TIME_OUT if timed_out else _MOST_FAIL):
             self._overloaded(now, sent, 0.0, absent=not timed_out)
-        elif timed_out and self._phase == "start":
-            self._size = max(self._began_at, self._size / 2)
+        elif timed_out and self._phase == "start":  # it may be the load: go no further, and try less first
+            self._size, self._late = max(self._began_at, self._size / 2), True
             self._hold(now)
 
     def abandoned(self, now: float) -> None:
@@ -301,7 +302,8 @@ class AdaptiveLimit:
     def _try(self, now: float, base: Window) -> None:
         queue = base.load(self._meter.mean_work)[0] - self._best
         self._home = self._top = self._size
-        if queue > math.log(_QUEUE) and not self._explored:
+        if (queue > math.log(_QUEUE) or self._late) and not self._explored:
+            self._late = False
             self._try_less(now, _HEADROOM * math.exp(-queue))
         elif not self._refusals.creeping and self._size < self._most:
             self._phase = "up"

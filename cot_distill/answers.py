@@ -78,7 +78,10 @@ def final_answer(text: str) -> str:
     if not lines:
         last = _LAST_LINE.search(text)
         return last[1] if last else text
-    rest = lines[-1][1] if lines[-1][1].strip() else text[lines[-1].end() :]
+    rest = lines[-1][1]
+    if rest.count("**") % 2:  # the first one was taken for the end of "**Answer:**", and was not
+        rest = "".join(rest.rpartition("**")[::2])
+    rest = rest if rest.strip() else text[lines[-1].end() :]
     return rest if rest.strip() else text
 
 

@@ -50,18 +50,26 @@ _VULGAR = {
     "⅙": "1/6", "⅚": "5/6", "⅐": "1/7", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10",
 }  # fmt: skip
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+
+
+def _apart(found: re.Match[str], fraction: str) -> str:
+    """A fraction that keeps clear of what is around it: ``1½`` is ``1 1/2``, but ``-½`` is ``-1/2``."""
+    before = found.string[found.start() - 1] if found.start() else ""
+    return f"{' ' if before.isdigit() else ''}{fraction} "
+
+
 _PART = r"\s*(?:\{\s*([-+]?[\d.,]+)\s*\}|(\d))"
 _REWRITTEN = [
     (re.compile(pattern), to)
     for pattern, to in (
-        (r"(?<!\d)\*\*|\*\*(?!\d)|__|`|\\[()\[\]]", " "),
+        (r"(?<!\d)\*\*|\*\*(?!-?\d)|__|`|\\[()\[\]]", " "),
         (r"\\(?:left|right|displaystyle|textstyle)(?![a-zA-Z])|\\!", ""),
+        (r"\{,\}", ","),
         (
             r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it)|mbox|operatorname|boldsymbol)\s*\{([^{}]*)\}",
             r" \1 ",
         ),
-        (r"\{,\}", ","),
-        (rf"\\[dtc]?frac{_PART}{_PART}", r" \1\2/\3\4 "),
+        (rf"\\[dtc]?frac{_PART}{_PART}", lambda found: _apart(found, "{}{}/{}{}".format(*found.groups("")))),
         (r"\{\s*([-+]?\d+)\s*\}", r"\1"),
         (r"\\[,:;]|\\ (?=\d)|(?<=\d)~(?=\d)", _THIN),
         (r"\\q?quad(?![a-zA-Z])|\\ |~", " "),
@@ -70,7 +78,7 @@ _REWRITTEN = [
         (r"\\approx(?![a-zA-Z])|[≈≃≅]", "="),
         (r"\\%", "%"),
         (r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda found: f"^{found[0].translate(_RAISED)}"),
-        (rf"[{''.join(_VULGAR)}]", lambda found: f" {_VULGAR[found[0]]} "),
+        (rf"[{''.join(_VULGAR)}]", lambda found: _apart(found, _VULGAR[found[0]])),
         (r"\\\$|US\$", "¤"),
     )
 ]
@@ -191,17 +199,30 @@ def _found(text: str) -> Iterator[tuple[Numeral, int, int]]:
     for match in _NUMBER.finditer(text):
         if match.start() in skipped:
             continue
-        found = _read(text, match, signed=match.start("sign") not in bullets)
+        found = _read(text, match, is_bullet=match.start("sign") in bullets)
         if found is not None:
             yield found
 
 
-def _read(text: str, match: re.Match[str], *, signed: bool) -> tuple[Numeral, int, int] | None:
+def _is_operator(text: str, match: re.Match[str]) -> bool:
+    """Whether what looks like a sign stands between two things: ``3 - 4``, ``x - 4``."""
+    start = before = match.start("sign")
+    while before > 0 and text[before - 1] in (" ", _THIN):
+        before -= 1
+    last = text[before - 1] if before > 0 else " "
+    return last.isdigit() or last in ")]}%°" or (last.isalpha() and text[start + 1].isspace())
+
+
+def _read(text: str, match: re.Match[str], *, is_bullet: bool) -> tuple[Numeral, int, int] | None:
     value = _value(match)
     if value is None:
         return None
-    if signed and match["sign"] == "-":
-        value = -value
+    start = match.start()
+    if match["sign"] and not is_bullet:
+        if _is_operator(text, match):
+            start = match.end("sign")
+        elif match["sign"] == "-":
+            value = -value
     end = match.end()
     scale = _SCALE.match(text, end)
     if scale:
@@ -219,13 +240,13 @@ def _read(text: str, match: re.Match[str], *, signed: bool) -> tuple[Numeral, in
         return None
     numeral = Numeral(
         value=value,
-        text=text[match.start() : end].strip(),
+        text=text[start:end].strip(),
         is_percent=percent is not None,
         unit=unit[0] if unit and not percent and not ordinal else None,
         is_integer=bool(match["over"]) and not match["exponent"] and not match["under"] and _is_whole(match["over"]),
         is_certain=not any(part and _is_doubtful(part) for part in (match["over"], match["under"])),
     )
-    return numeral, match.start(), end
+    return numeral, start, end
 
 
 _ENGLISH = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")

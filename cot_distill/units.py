@@ -42,7 +42,7 @@ m3: l=1/1000 L=1/1000 liter=1/1000 litre=1/1000 ml=1/1000000 mL=1/1000000 millil
 g1: g=1 gram=1 mg=1/1000 milligram=1/1000 kg=1000 kilogram=1000 tonne=1000000
 lb1: lb=1 lbs=1 pound=1 oz=1/16 ounce=1/16
 s1: s=1 sec=1 second=1 ms=1/1000 millisecond=1/1000 min=60 mins=60 minute=60 h=3600 hr=3600 hrs=3600 hour=3600
-    day=86400 week=604800
+    day=86400 days=86400 week=604800
 year1: year=1 yr=1 yrs=1 month=1/12
 gallon1: gallon=1 quart=1/4 pint=1/8
 °1: °=1 degree=1 deg=1

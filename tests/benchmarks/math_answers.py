@@ -104,9 +104,9 @@ def checks(count: int, *, share: float = 0.01, seed: int = 0) -> list[Check]:
     """Make checks, of which a share is pathological, all kinds of them in turn."""
     dice = Random(seed)
     found = []
-    every = round(1 / share) if share else count + 1
+    every = round(1 / share) if share else 0
     for number in range(count):
-        if number % every == every // 2:
+        if every and number % every == every // 2:
             found.append(Check(*PATHOLOGICAL[number // every % len(PATHOLOGICAL)], None))
         else:
             same = dice.random() < 0.7

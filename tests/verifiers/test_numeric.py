@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -71,13 +72,72 @@ def test_another_number(gold: str, answer: str) -> None:
     assert verdict.reason
 
 
-@pytest.mark.parametrize(("gold", "answer"), [("42 km", "42 kg"), ("42", "Answer: 41 or 42")])
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("42 km", "42 kg"),
+        ("$5", "5 €"),
+        ("42", "Answer: 41 or 42"),
+        ("7", "x = 7 or x = -7"),
+        ("42", "There are 42 apples in 3 boxes."),
+        ("6", "The answer is 42, since 6 * 7 = 42."),  # the reference is there, but not as the answer
+        ("3.5", r"\boxed{2\sqrt{3}}"),
+        ("5", "Answer: 2 + 3"),
+        ("3", "Answer: 3:30"),
+        ("5", "Answer: 1e999999999"),
+        ("5", "5 and 6, " * 5000),
+    ],
+)
 def test_what_cannot_be_told(gold: str, answer: str) -> None:
     verdict = judge(gold, answer)
-    assert (verdict.passed, verdict.applies) == (None, True)
+    assert (verdict.passed, verdict.applies) == (None, True), verdict.reason
 
 
-@pytest.mark.parametrize("gold", [None, "", "Paris", "1e999999999", "from 3 to 5"])
+@pytest.mark.parametrize(
+    ("gold", "answer", "passed"),
+    [
+        ("42", "Answer: 3 + 39 = 42", True),
+        ("42", "42 = x", True),
+        ("42", "So $x \\approx 42$ km.", True),
+        ("72", "Therefore, she sold 48 + 24 = 72 clips altogether in April and May.", True),
+        ("42", "**42** is it, which is 6 times 7.", True),
+        ("42", "Step **1** and step **2**.\nThe answer is 42.", True),
+        ("14", "Step 1: 3+4 = 7\nStep 2: 7*2 = 14", True),
+        ("0.5", "Answer: 0.5 (50%)", True),
+        ("41", "There are 42 apples in 3 boxes.", False),
+        ("3", "Answer: 3 + 39 = 42", False),
+    ],
+)
+def test_which_of_several_numbers_counts(gold: str, answer: str, passed: bool) -> None:
+    verdict = judge(gold, answer)
+    assert verdict.passed is passed, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "same"),
+    [
+        ("1/3", "0.3333333", True),
+        ("1/3", "0.33333", False),
+        ("0.3", "0.30000000000000004", True),
+        ("100000.1", "100000.2", False),
+        ("10000000", "10000001", False),
+        ("1e-9", "2e-9", False),
+        ("0", "0.0000001", False),
+    ],
+)
+def test_how_close_is_the_same(gold: str, answer: str, same: bool) -> None:
+    assert judge(gold, answer).passed is same
+
+
+@pytest.mark.parametrize("gold", ["about 42 apples", "x = 42", "So it is 42.\n#### 42", r"\boxed{42}", "42 (in km)"])
+def test_a_reference_may_have_words_around(gold: str) -> None:
+    verdict = judge(gold, "42")
+    assert verdict.passed is True, verdict.reason
+
+
+@pytest.mark.parametrize(
+    "gold", [None, "", "Paris", "Apollo 11", "1,5", "(3, 4)", r"2\sqrt{3}", "1e999999999", "from 3 to 5"]
+)
 def test_a_reference_that_is_no_number(gold: str | None) -> None:
     assert judge(gold, "42").applies is False
 
@@ -126,3 +186,21 @@ def test_any_text_gets_a_verdict_and_the_reasoning_never_moves_it(gold: str, ans
 def test_it_can_be_sent_to_another_process() -> None:
     task, trace = Task(instruction="Q?", answer="4"), Trace(reasoning="r", answer="4")
     assert pickle.loads(pickle.dumps(numeric(rel_tol=0.1)))(task, trace).passed is True
+
+
+def test_the_table_in_the_guide_is_true() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "verify.md").read_text(encoding="utf-8").partition("### Numbers")[2]
+    says = {
+        "right": (True, True),
+        "wrong": (False, True),
+        "cannot tell": (None, True),
+        "does not apply": (None, False),
+    }
+    rows = [
+        line.strip("| \n").split(" | ") for line in guide.partition("###")[0].splitlines() if line.startswith("| ")
+    ]
+    assert len(rows) > 8
+    for golds, answer, verdict, _ in rows[1:]:
+        for gold in golds.split(" or "):
+            found = judge(gold.strip("` "), answer.strip("` "))
+            assert (found.passed, found.applies) == says[verdict], (gold, answer)

@@ -43,7 +43,7 @@ def judge(verify: Verifier, reasoning: str, answer: str) -> Verdict:
     if verdict.passed is False:
         assert verdict.reason
         verdict.model_dump_json()  # half a surrogate pair would not come through
-        assert len(verdict.reason) < 400
+        assert len(verdict.reason) < 6 * 400  # characters that are not assigned are escaped
     return verdict
 
 
