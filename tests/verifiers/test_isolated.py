@@ -18,6 +18,8 @@ from cot_distill.types import Task, Trace, Verdict
 from cot_distill.verifiers import exact, isolated, regex
 
 TASK = Task(instruction="Q?", answer="4")
+ONCE = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""For what does not depend on the event loop: processes take half a second to start."""
 
 MODULE = """
 import os, sys, time
@@ -78,6 +80,7 @@ async def test_the_verdict_is_that_of_the_verifier_inside(mine: Any) -> None:
 
 
 @pytest.mark.anyio
+@ONCE
 async def test_what_takes_too_long_is_killed_and_the_next_is_judged(mine: Any) -> None:
     async with isolated(mine.hangs, timeout=1, workers=1) as hangs:
         start = time.monotonic()
@@ -87,6 +90,7 @@ async def test_what_takes_too_long_is_killed_and_the_next_is_judged(mine: Any) -
 
 
 @pytest.mark.anyio
+@ONCE
 async def test_trouble_is_never_wrong(mine: Any) -> None:
     async with isolated(mine.dies, workers=1) as dies:
         verdict = await ask(dies)
@@ -97,6 +101,7 @@ async def test_trouble_is_never_wrong(mine: Any) -> None:
 
 
 @pytest.mark.anyio
+@ONCE
 async def test_errors_of_the_verifier_surface_as_they_are(mine: Any) -> None:
     async with isolated(mine.crashes, workers=1) as crashes:
         with pytest.raises(KeyError, match="4") as caught:
