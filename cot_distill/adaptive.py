@@ -27,8 +27,8 @@ _START = 8
 """Requests at once to begin with: a burst that no endpoint minds, and not many more than a small server takes."""
 _MOST = 2048
 """Requests at once at most, where the caller sets no other bound: about what one process can feed."""
-_PAYS = 0.25
-"""More in flight pays where the answers per second rise by a quarter of it. A GPU's curve, which flattens slowly, is
+_PAYS = 0.2
+"""More in flight pays where the answers per second rise by this part of it. A GPU's curve, which flattens slowly, is
 followed up to there; a queue gains nothing."""
 _STEP = 1.5
 """How far a trial upwards goes: far enough to be told from noise. It costs no throughput, only waiting."""
@@ -341,6 +341,8 @@ class AdaptiveLimit:
             return
         if loss > -more / 2:
             self._best = max(self._best, self._load)  # the least was measured under other conditions
+        self._explored = loss > -_PAYS * more  # else most of the way down cost nothing, and there may be more of it
         # The knee is where the rate of the upper level meets the latency of the lower.
         self._size = min(self._top, _HEADROOM * self._size * math.exp(loss))
-        self._hold(now)
+        back = self._base is not None and abs(math.log(self._size) - self._base.level) < 0.1
+        self._hold(now, self._base if back else None)  # if it is slower here than it was, the endpoint has changed

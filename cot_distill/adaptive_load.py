@@ -131,10 +131,12 @@ class Meter:
 
     def window(self, now: float) -> Window:
         """Begin a window."""
+        self._tick(now)
         return Window(now, self.number, self._exposure)
 
     def flow(self, now: float, window: Window) -> Flow:
         """What went through since a window began."""
+        self._tick(now)
         seconds = max(now - window.since, _TINY)
         in_flight = max((self._exposure - window.exposure) / seconds, _TINY)
         return Flow(math.log(max(window.answers, 1) / seconds), math.log(in_flight), window.answers)

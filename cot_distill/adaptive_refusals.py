@@ -28,6 +28,8 @@ _COLLAPSED = 0.25
 """A limit that a series of cuts left below this part says little of the endpoint: it starts anew, not by slots."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 """Seconds without requests after nothing at all was accepted; doubled each time."""
+_LONGEST_WORD = 5.0
+"""Seconds that a new slot is given to be refused, at most: as long as the last one took, but some take minutes."""
 _HINTS_SHARE = 1 / 20
 """Share of the time that may pass in pauses which the server asks for whenever the limit is found again."""
 _PATIENCE = 300.0
@@ -120,7 +122,7 @@ class Refusals:
             self._top = size
         target = accepted if self._strain < 2 else min(size - 1, size * _CUT ** (self._strain - 1))
         self._after = max(self._floor, min(size, target))
-        self._word = now - sent.at
+        self._word = min(now - sent.at, _LONGEST_WORD)
         self._start_creeping(now, hint)
         return self._after
 

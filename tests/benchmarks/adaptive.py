@@ -168,8 +168,9 @@ ODD: dict[str, tuple[Endpoint, int, tuple[float, ...]]] = {
         (512, 600, 650, 700),
     ),
     "no limit at all": (Endpoint(), 20000, (2048,)),
-    "flattens (half speed at 64)": (Endpoint(soft=64), 6000, (64, 256, 1024, 2048)),
-    "flattens, queues at 256": (Endpoint(soft=64, slots=256), 6000, (200, 256, 320)),
+    "flattens, half speed at 64": (Endpoint(soft=64), 6000, (64, 256, 1024, 2048)),
+    "flattens, half speed at 200, queues at 256": (Endpoint(soft=200, slots=256), 6000, (200, 256, 320)),
+    "flattens, half speed at 64, queues at 256": (Endpoint(soft=64, slots=256), 6000, (200, 256, 320)),
     "queues at 64, 2 % lost": (Endpoint(slots=64, flaky=0.02), 3000, (64, 72, 80)),
     "queues at 64, 10 % lost": (Endpoint(slots=64, flaky=0.1), 3000, (64, 72, 80)),
     "GPU at 64, speed wobbles by 30 %": (
