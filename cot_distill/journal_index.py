@@ -36,6 +36,7 @@ KINDS = ("completion", "cut", "failure", "refusal", "verdict", "task", "reopened
 
 _PACKED = struct.Struct("<16sQI8s8sIB3xIQII")
 _CHAIN = struct.Struct("<48xB3xIQI4x")
+_KNOWN = struct.Struct("<28x8s8sIB")
 
 ENTRY_BYTES = _PACKED.size
 
@@ -114,7 +115,8 @@ def place_at(entry: bytes) -> bytes:
 
 def known_fields(entry: bytes) -> tuple[str, bytes, bytes, int]:
     """Kind, prompt, content and mark in a packed entry."""
-    return KINDS[entry[KIND_AT]], entry[28:36], entry[36:44], int.from_bytes(entry[44:48], "little")
+    prompt, content, mark, kind = _KNOWN.unpack_from(entry)
+    return KINDS[kind], prompt, content, mark
 
 
 def order_in(entry: bytes) -> int:

@@ -48,26 +48,29 @@ def fold_few(index: IndexFile, part: Part, *, view: bool) -> Folded:
             state.verdict, state.mark = number, mark
         elif kind == "reopened" and not view:
             state.kind = kind
-    return _in_columns(states)
+    folded = Folded()
+    for place in sorted(states):
+        state = states[place]
+        folded.answers.append(state.number)
+        folded.tasks.append(state.task)
+        folded.verdicts.append(state.verdict)
+        if not view:
+            folded.spots.append(spot_of(place))
+            folded.kinds.append(KINDS.index(state.kind))
+            folded.marks.append(state.mark)
+    if view:
+        folded.orders.extend(_newest_orders(states))
+    return folded
 
 
-def _in_columns(states: dict[bytes, _State]) -> Folded:
-    newest: dict[bytes, _State] = {}  # of the attempts at each task
+def _newest_orders(states: dict[bytes, _State]) -> Iterator[int]:
+    """For each attempt, sorted, the order in the newest answer among those to the same task."""
+    newest: dict[bytes, _State] = {}
     for place, state in states.items():
         before = newest.get(place[:16])
         if before is None or state.number > before.number:
             newest[place[:16]] = state
-    folded = Folded()
-    for place in sorted(states):
-        state = states[place]
-        folded.spots.append(spot_of(place))
-        folded.answers.append(state.number)
-        folded.kinds.append(KINDS.index(state.kind))
-        folded.tasks.append(state.task)
-        folded.verdicts.append(state.verdict)
-        folded.marks.append(state.mark)
-        folded.orders.append(newest[place[:16]].order)
-    return folded
+    return (newest[place[:16]].order for place in sorted(states))
 
 
 def _entries_of(index: IndexFile, part: Part) -> Iterator[tuple[int, bytes]]:

@@ -38,7 +38,7 @@ Columns = dict[str, "NDArray[Any]"]
 
 def fold_many(index: IndexFile, part: Part, *, view: bool) -> Folded:
     """Fold one part. As :func:`cot_distill.folding.fold`."""
-    rows = _read(index, part)
+    rows = _read(index, part, "order" if view else "mark")
     high, low, attempt = rows["high"], rows["low"], rows["attempt"]
     if not len(high):
         return Folded()
@@ -50,29 +50,32 @@ def fold_many(index: IndexFile, part: Part, *, view: bool) -> Folded:
     answer, kind, task, verdict, starts = (column[there] for column in (answer, kind, task, verdict, starts))
     number, none = rows["number"], len(index)
     tasks_of = np.cumsum(new_task)[starts]
-    return Folded(
-        spots=_array(high[starts] ^ attempt[starts].astype(np.uint64) * _STEP),
+    folded = Folded(
         answers=_array(number[answer]),
-        kinds=_array(kind),
         tasks=_array(np.where(task >= 0, number[task], none)),
         verdicts=_array(np.where(verdict >= 0, number[verdict], none)),
-        marks=_array(np.where(verdict >= 0, rows["mark"][verdict], 0)),
-        orders=_array(_newest_order(tasks_of, number[answer], rows["order"][answer])),
     )
+    if view:
+        folded.orders = _array(_newest_order(tasks_of, number[answer], rows["order"][answer]))
+    else:
+        folded.spots = _array(high[starts] ^ attempt[starts].astype(np.uint64) * _STEP)
+        folded.kinds = _array(kind)
+        folded.marks = _array(np.where(verdict >= 0, rows["mark"][verdict], 0))
+    return folded
 
 
-def _read(index: IndexFile, part: Part) -> Columns:
-    """The columns of the records of a part, sorted by attempt, and those of an attempt in the order of writing."""
-    kinds = {"high": "u8", "low": "u8", "attempt": "u4", "kind": "u1", "prompt": "u8", "mark": "u4", "order": "u8"}
-    rows: Columns = {name: np.empty(part.records, kind) for name, kind in kinds.items()}
-    rows["number"] = np.empty(part.records, "u8")
+def _read(index: IndexFile, part: Part, extra: str) -> Columns:
+    """Columns of the records of a part, sorted by attempt, and those of an attempt in the order of writing."""
+    names = ("high", "low", "attempt", "kind", "prompt", extra)
+    rows: Columns = {name: np.empty(part.records, _ENTRY[name].newbyteorder("=")) for name in names}
+    rows["number"] = np.empty(part.records, "u4" if len(index) < 1 << 32 else "u8")
     end = 0
     for start, chunk in index.chunks():
         table = np.frombuffer(chunk, _ENTRY)
         first = table["first"]
         wanted = np.flatnonzero((first >= part.first) & (first <= part.last) & (table["kind"] <= _REOPENED))
         span = slice(end, end + len(wanted))
-        for name in kinds:
+        for name in names:
             rows[name][span] = table[name][wanted]
         rows["number"][span] = wanted + start
         end = span.stop

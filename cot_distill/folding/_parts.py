@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from cot_distill.journal_index import ENTRY_BYTES
 
 __all__ = ["STEP", "Folded", "Part", "parts_of", "spot_of"]
 
+_HIGH_AND_ATTEMPT = struct.Struct(">Q8xI")
+
 STEP = 0x9E3779B97F4A7C15
 """Odd, so that the attempts at a task are filed far from one another."""
 
@@ -21,23 +24,26 @@ STEP = 0x9E3779B97F4A7C15
 class Folded:
     """The attempts of a part, one column a fact, ordered by task and attempt.
 
-    Where there is no such record, its number is that of the records that there are in all.
+    Where there is no such record, its number is that of the records that there are in all. Some columns are filled
+    for a view only, others for other purposes only, as :func:`cot_distill.folding.fold` calls them.
     """
 
-    spots: array[int] = field(default_factory=lambda: array("Q"))
-    """As :func:`spot_of` has it."""
     answers: array[int] = field(default_factory=lambda: array("Q"))
     """Number of the record of the answer, or failure, that counts."""
-    kinds: array[int] = field(default_factory=lambda: array("Q"))
-    """Its kind as a number; that of ``reopened`` where the attempt was opened again since."""
     tasks: array[int] = field(default_factory=lambda: array("Q"))
     """Number of the record of the corrected task."""
     verdicts: array[int] = field(default_factory=lambda: array("Q"))
     """Number of the record of the verdict."""
-    marks: array[int] = field(default_factory=lambda: array("Q"))
-    """Mark of that verdict, else 0."""
+
     orders: array[int] = field(default_factory=lambda: array("Q"))
-    """Where the task stood in the input when an attempt at it was answered last: its attempts stay together."""
+    """View: where the task stood in the input when an attempt at it was answered last, so that they stay together."""
+
+    spots: array[int] = field(default_factory=lambda: array("Q"))
+    """Else: as :func:`spot_of` has it."""
+    kinds: array[int] = field(default_factory=lambda: array("Q"))
+    """Else: the kind of the answer as a number; that of ``reopened`` where the attempt was opened again since."""
+    marks: array[int] = field(default_factory=lambda: array("Q"))
+    """Else: the mark of the verdict, or 0."""
 
 
 class Part(NamedTuple):
@@ -66,5 +72,6 @@ def parts_of(index: IndexFile, at_once: int) -> Iterator[Part]:
 
 def spot_of(place: bytes) -> int:
     """Where the attempt with this address is filed: 64 bits, evenly spread."""
-    high, attempt = int.from_bytes(place[:8], "big"), int.from_bytes(place[16:], "big")
-    return high ^ attempt * STEP & 0xFFFFFFFFFFFFFFFF
+    high, attempt = _HIGH_AND_ATTEMPT.unpack(place)
+    spot: int = high ^ attempt * STEP & 0xFFFFFFFFFFFFFFFF
+    return spot

@@ -144,11 +144,11 @@ def measure_resume(path: Path, tasks: int, verifier: Callable[[Task, Trace], Ver
         judge = Judge((verifier,), ledger, reading=(ThinkTags(), "auto"))
         planner = Planner(settings, judge, ledger, known, earlier=lambda _: None)
         jobs, planning = 0, 0.0
-        for first in range(0, tasks, 1000):
-            batch = [task(number) for number in range(first, min(first + 1000, tasks))]
+        for number in range(tasks):
+            one = task(number)
             begun = time.perf_counter()
-            for number, one in enumerate(batch, first):
-                jobs += sum(1 for _ in planner.jobs(one, number))
+            for _ in planner.jobs(one, number):
+                jobs += 1
             planning += time.perf_counter() - begun
     peak = memory("VmHWM") - before
     return {"open": opened - started, "plan": planning, "peak": peak, "held": held, "jobs": jobs}
