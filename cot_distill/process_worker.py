@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,10 @@ _STARTUP = 120.0
 _GRACE = 2.0
 """Seconds after which a worker ends itself, when nobody did it."""
 _NICE = 10
+_LONGEST = 10
+"""So many times its seconds a call may take where the machine leaves its worker too little of a processor."""
+_TICK = 0.5
+"""Seconds between looks at a call whose time is over."""
 
 _BOOT = """\
 import pickle, sys
@@ -50,7 +55,7 @@ class Settings(NamedTuple):
     """What a worker is told before it begins."""
 
     timeout: float
-    """Seconds a call may take."""
+    """Seconds a call may take, on a machine that is not overloaded."""
     memory: int | None
     """MiB of address space."""
     warm: bytes | None
@@ -101,27 +106,44 @@ class Worker:
     def ask(self, call: bytes) -> bytes:
         """Send a call and wait for the reply. The clock starts when the worker is ready.
 
+        A worker has a low priority, and what a busy machine keeps from it is not held against it: while it wants to
+        run and gets less than half of a processor, its call may take up to ten times as long (on Linux).
+
         Raises:
             WorkerTimeoutError: It took too long. The worker is of no more use.
             WorkerDiedError: The process ended.
             Exception: What the warming raised.
         """
         if not self._is_greeted:
-            value_of(self._reply(_STARTUP))
+            try:
+                value_of(self._reply(_STARTUP))
+            except queue.Empty:
+                raise WorkerDiedError(f"a worker process did not start within {_STARTUP:g} s") from None
             self._is_greeted = True
+        start, used_before = time.monotonic(), self._processor_time()
         self._calls.put(call)
-        return self._reply(self._timeout)
+        wait = self._timeout
+        while True:
+            try:
+                return self._reply(wait)
+            except queue.Empty:
+                lasted, used = time.monotonic() - start, self._processor_time() - used_before
+                if lasted > _LONGEST * self._timeout or used > lasted / 2 or not _wants_to_run(self._process.pid):
+                    raise WorkerTimeoutError(f"took longer than {self._timeout:g} s: killed") from None
+                wait = _TICK
 
     def _reply(self, timeout: float) -> bytes:
-        try:
-            reply = self._replies.get(timeout=timeout)
-        except queue.Empty:
-            if not self._is_greeted:
-                raise WorkerDiedError(f"a worker process did not start within {timeout:g} s") from None
-            raise WorkerTimeoutError(f"took longer than {timeout:g} s: killed") from None
+        reply = self._replies.get(timeout=timeout)
         if reply is None:
             raise self._end()
         return reply
+
+    def _processor_time(self) -> float:
+        """Seconds on processors that the worker had so far; nothing where it is gone, or cannot be asked."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                return time.clock_gettime((~self._process.pid << 3) | 2)  # the clock of another process
+        return 0.0
 
     def _end(self) -> Exception:
         """Why there is no reply."""
@@ -159,6 +181,15 @@ class Worker:
             if pipe is not None:
                 pipe.close()
         self._process.returncode = 0  # else the interpreter would try to wait for it
+
+
+def _wants_to_run(pid: int) -> bool:
+    """Whether a process waits for a processor, or has one, and not for anything else."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"R"
+    except OSError:
+        return False
 
 
 def value_of(reply: bytes) -> Any:
@@ -259,7 +290,7 @@ def _on_the_clock(calls: int, timeout: float) -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, timeout + _GRACE)
+    signal.setitimer(signal.ITIMER_REAL, _LONGEST * timeout + _GRACE)
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # nothing is sent during a call: it can only mean the end of the pipe
     if select.select([calls], [], [], 0)[0]:
         os._exit(0)

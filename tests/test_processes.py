@@ -81,9 +81,27 @@ def test_what_takes_too_long_is_killed(function: object, args: tuple[object, ...
         start = time.monotonic()
         with pytest.raises(WorkerTimeoutError, match=r"took longer than 1\.5 s: killed"):
             pool.call(function, *args)  # type: ignore[arg-type]
-        assert 1.5 <= time.monotonic() - start < 5
+        assert 1.5 <= time.monotonic() - start < 20  # a machine that starves its worker gets it more time
         assert gone(pid)
         assert pool.call(math.factorial, 5) == 120
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing else tells how much of a processor another process had")
+def test_what_a_busy_machine_takes_is_not_held_against_a_call() -> None:
+    processor = min(os.sched_getaffinity(0))
+    pin = functools.partial(os.sched_setaffinity, 0, {processor})
+    busy = f"import os\nos.sched_setaffinity(0, {{{processor}}})\nwhile True: pass"
+    rival = subprocess.Popen([sys.executable, "-c", busy])
+    try:
+        with WorkerPool(workers=1, timeout=0.5, warm=pin) as pool:  # a tenth of the processor, or less, is left to it
+            start = time.monotonic()
+            assert pool.call(sum, range(15_000_000)) == 112_499_992_500_000
+            assert time.monotonic() - start > 0.6
+            with pytest.raises(WorkerTimeoutError):  # one that only waits
+                pool.call(time.sleep, 60)
+    finally:
+        rival.kill()
+        rival.wait()
 
 
 def test_a_process_that_dies_is_told_and_replaced(pool: WorkerPool) -> None:
