@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cot_distill.errors import ConfigError
@@ -186,8 +187,7 @@ class Worker:
 def _wants_to_run(pid: int) -> bool:
     """Whether a process waits for a processor, or has one, and not for anything else."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"R"
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"R"
     except OSError:
         return False
 
