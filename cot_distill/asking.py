@@ -1,30 +1,33 @@
-"""Sending requests: one attempt's, with its retries, through all that limits them.
+"""Sending requests: one question's, with its retries, through all that limits them.
 
-It knows the Teacher protocol and the limits; it books nothing and reads no trace. Once it is stopped, what waits for
+It knows the Teacher protocol and the limits; it books nothing and reads no answer. Once it is stopped, what waits for
 its turn gives up at once, and what is on the wire comes home.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 
-from cot_distill.errors import TeacherError, UnavailableError
-from cot_distill.limits import Hold, Pacer, Purse
+from cot_distill.errors import RateLimitError, TeacherError, UnavailableError
+from cot_distill.gate import Gate, StoppedError
+from cot_distill.limits import Purse
+from cot_distill.pacing import Pacer
 from cot_distill.protocols import Teacher
-from cot_distill.records import Slot
-from cot_distill.retry import Tries, build_retrying
+from cot_distill.retry import RetryBudget, Tries, build_retrying
 from cot_distill.types import Completion, Message, Sampling
 
-__all__ = ["Asker", "StoppedError"]
+__all__ = ["Asker", "EndpointBrokenError", "StoppedError"]
 
 log = logging.getLogger("cot_distill")
 
 
-class StoppedError(Exception):
-    """The request was not sent, since no more are to be. Internal to the engine."""
+class EndpointBrokenError(Exception):
+    """For long the endpoint has accepted nothing; the message says so. Internal to the engine."""
 
 
 class Asker:
@@ -32,9 +35,8 @@ class Asker:
 
     Args:
         teacher: Who is asked.
-        sampling: How; the seed moves with the attempt.
-        retries: How often one attempt is asked again after a transient error.
-        hold: The pause that a server can impose, shared by all that ask it.
+        retries: How often one question is asked again after a transient error.
+        gate: Lets the requests pass, each in its turn.
         pacer: Rate limit.
         purse: Budget.
     """
@@ -42,103 +44,137 @@ class Asker:
     def __init__(
         self,
         teacher: Teacher,
-        sampling: Sampling,
         *,
         retries: int,
-        hold: Hold,
-        pacer: Pacer | None = None,
+        gate: Gate,
+        pacer: Pacer,
         purse: Purse | None = None,
     ) -> None:
         self._teacher = teacher
-        self._sampling = sampling
         self._retries = retries
-        self._hold = hold
+        self._gate = gate
         self._pacer = pacer
         self._purse = purse
         self._retrying = build_retrying(retries, sleep=self._pause)
+        self._retry_budget = RetryBudget()
         self._stopped = anyio.Event()
-        self._mean_tokens = 1000.0
         self._warned = False
         self.in_flight = 0
         """Requests on the wire."""
         self.abandoned = 0
         """Requests that were cancelled on the wire."""
 
-    async def ask(self, slot: Slot, tries: Tries) -> Completion:
+    async def ask(self, messages: Sequence[Message], sampling: Sampling, tries: Tries) -> Completion:
         """Ask until there is an answer or no point in asking on. ``tries`` is kept up to date.
 
         Raises:
             TeacherError: The last one.
             StoppedError: :meth:`stop` was called before the request could be sent.
             BudgetReachedError: Not even this request alone could be paid for at its worst.
+            EndpointBrokenError: The endpoint has accepted nothing for long.
         """
+        ticket = self._gate.ticket()
         # The first request is made outside tenacity, which takes as long as all else here; most need no second one.
         try:
-            completion = await self._request(tries, slot)
+            completion = await self._request(tries, messages, sampling, ticket)
         except TeacherError as error:
             if not error.transient:
                 raise
-            completion = await self._retrying(self._ask_again, tries, slot, [error])
+            completion = await self._retrying(self._ask_again, tries, messages, sampling, ticket, [error])
+        self._retry_budget.earn()
         self._warned = True  # it works: later trouble is for the report
         return completion
 
-    async def _ask_again(self, tries: Tries, slot: Slot, first: list[TeacherError]) -> Completion:
-        """For tenacity: ends in the first request's error once, then asks."""
-        if first:
-            raise first.pop()
-        return await self._request(tries, slot)
+    async def _ask_again(
+        self,
+        tries: Tries,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        ticket: int,
+        errors: list[TeacherError],
+    ) -> Completion:
+        """For tenacity: ends in the first request's error once, then asks. Keeps the last error in ``errors``."""
+        if len(errors) == 1:
+            errors.append(errors[0])
+            raise errors[0]
+        if not isinstance(errors[-1], RateLimitError):
+            await self._retry_budget.spend(self._pause)
+        try:
+            return await self._request(tries, messages, sampling, ticket)
+        except TeacherError as error:
+            errors[-1] = error
+            raise
+
+    async def room(self) -> None:
+        """Return once another request could be sent, or none is to be any more."""
+        with suppress(StoppedError):
+            await self._gate.room(self)
 
     def stop(self) -> None:
         """Send no further request."""
         self._stopped.set()
+        self._gate.dismiss(self)
 
-    async def _request(self, tries: Tries, slot: Slot) -> Completion:
-        sampling = self._sampling
-        if slot.attempt and sampling.seed is not None:
-            sampling = sampling.model_copy(update={"seed": sampling.seed + slot.attempt})
-        expected = _prompt_tokens(slot.messages) / 4 + self._mean_tokens
-        # No answer can use more: no token is shorter than a byte, and the cap covers reasoning and answer.
-        worst = _prompt_tokens(slot.messages) + (sampling.max_tokens or 0)
-        if self._pacer is not None:
-            await self._pacer.admit(expected, self._pause)
-        await self._hold.wait(self._pause)
-        if self._purse is not None:
-            await self._purse.reserve(worst)
-        used = 0
+    async def _request(
+        self, tries: Tries, messages: Sequence[Message], sampling: Sampling, ticket: int
+    ) -> Completion:
+        await self._gate.enter(self, ticket)
         try:
+            if self._stopped.is_set():
+                raise StoppedError
+            return await self._paid(tries, messages, sampling)
+        finally:
+            self._gate.leave()
+
+    async def _paid(self, tries: Tries, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Send a request, and account for it."""
+        prompt = _prompt_tokens(messages)
+        # No answer can use more: no token is shorter than a byte, and the cap covers reasoning and answer.
+        worst = prompt + (sampling.max_tokens or 0)
+        admission = await self._pacer.admit(prompt / 4, sampling.max_tokens, self._pause)
+        used, answer, reserved, started = 0, None, 0, time.monotonic()
+        try:
+            if self._purse is not None:
+                await self._purse.reserve(worst)
+                reserved = worst
             if self._stopped.is_set():
                 raise StoppedError
             tries.made += 1
             used = worst  # where no reply came, the answer may have been generated and billed all the same
-            completion = await self._send(slot.messages, sampling)
+            completion = await self._send(messages, sampling)
+            answer = completion.usage.completion_tokens
             used = completion.usage.total if completion.usage.total is not None else worst
+            if completion.allowance is not None:
+                self._pacer.observe(completion.allowance)
         except TeacherError as error:
             used = 0 if error.status is not None else used
-            tries.count(error)
+            tries.count(error, time.monotonic() - started)
             self._note(error)
+            if self._gate.limit.broken is not None and error.transient:
+                raise EndpointBrokenError(self._gate.limit.broken) from error
             raise
         finally:
             tries.used += used
-            if self._purse is not None:
-                self._purse.settle(worst, used)
-            if self._pacer is not None:
-                self._pacer.settle(expected, used)
-        self._mean_tokens += 0.1 * ((completion.usage.completion_tokens or self._mean_tokens) - self._mean_tokens)
+            if self._purse is not None and reserved:
+                self._purse.settle(reserved, used)
+            self._pacer.settle(admission, used, answer)
         return completion
 
     async def _send(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         self.in_flight += 1
+        sent = self._gate.sent()
         try:
-            return await self._teacher.complete(messages, sampling)
-        except anyio.get_cancelled_exc_class():
-            self.abandoned += 1
+            completion = await self._teacher.complete(messages, sampling)
+        except BaseException as error:
+            self.abandoned += isinstance(error, anyio.get_cancelled_exc_class())
+            self._gate.failed(sent, error)
             raise
         finally:
             self.in_flight -= 1
+        self._gate.answered(sent, completion.usage.completion_tokens)
+        return completion
 
     def _note(self, error: TeacherError) -> None:
-        if error.transient and error.retry_after:
-            self._hold.extend(error.retry_after)
         if isinstance(error, UnavailableError) and not self._warned:
             self._warned = True  # the first sign of trouble shows at once, not after all retries
             log.warning("%s%s", error, "; asking again" if self._retries else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -10,6 +12,8 @@ from typing import TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
+
+from cot_distill.extras import is_faster_with
 
 __all__ = ["run_blocking"]
 
@@ -45,8 +49,9 @@ def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
                     outcome.set_exception(error)
 
     def work() -> None:
+        # The loop is ours alone: nobody's code can depend on which one it is.
         try:
-            anyio.run(supervised)
+            anyio.run(supervised, backend_options={"use_uvloop": _may_use_uvloop()})
         except BaseException as error:  # raised where it is waited for
             if not outcome.done():
                 outcome.set_exception(error)
@@ -66,3 +71,15 @@ def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
     finally:
         if thread.is_alive():
             thread.join()
+
+
+def _may_use_uvloop() -> bool:
+    """Whether uvloop is there, and will not end the process: it aborts where a standard file is closed."""
+    if sys.platform == "win32" or not is_faster_with("uvloop"):
+        return False
+    try:
+        for standard in range(3):
+            os.fstat(standard)
+    except OSError:
+        return False
+    return True

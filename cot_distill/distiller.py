@@ -12,12 +12,16 @@ from typing import Literal
 import anyio
 
 from cot_distill import templates
+from cot_distill.adaptive import AdaptiveLimit
+from cot_distill.arguments import check_verifiers, shown
 from cot_distill.blocking import run_blocking
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError
-from cot_distill.limits import Budget, Hold, Pacer, Purse, RateLimit
+from cot_distill.gate import FixedLimit, Gate, gate_of
+from cot_distill.limits import Budget, Purse, RateLimit
 from cot_distill.outcome import Outcome
+from cot_distill.pacing import pacer_of
 from cot_distill.planning import Settings
 from cot_distill.protocols import Teacher, Template, Verifier
 from cot_distill.records import Slot
@@ -31,8 +35,6 @@ from cot_distill.workers import drive
 
 __all__ = ["Distiller"]
 
-_AUTO_CONCURRENCY = 64
-
 
 class Distiller:
     """Asks a teacher to solve tasks and keeps the reasoning with the answers.
@@ -45,9 +47,11 @@ class Distiller:
         sampling: Temperature, token cap and so on; by default the endpoint's own.
         attempts: How often each task is asked.
         until_passed: Stop asking a task once this many of its attempts have passed all verifiers.
-        concurrency: Requests in flight at most. ``"auto"`` is 64 in this version.
+        concurrency: Requests in flight at most. ``"auto"`` finds out how many the endpoint can take, while asking,
+            and is shared by all Distillers that ask the same teacher object.
         retries: How often one attempt is asked again after a transient error. Being rate limited does not count.
-        rate_limit: Caps of the account, in requests and tokens a minute.
+        rate_limit: Caps of the account, in requests and tokens a minute; shared by all Distillers of this process
+            with the same teacher object and the same caps.
         budget: What a run may use in all its sessions; also what all calls of :meth:`attempt` and :meth:`stream` may
             use together.
         require_reasoning: Stop at once if the first three answers carry no reasoning.
@@ -80,15 +84,10 @@ class Distiller:
         tags: ThinkTags = ThinkTags(),
         prefilled: Prefilled = "auto",
     ) -> None:
-        if not isinstance(attempts, int) or attempts < 1:
-            raise ConfigError(f"attempts={attempts!r}: must be 1 or more")
-        if not isinstance(retries, int) or retries < 0:
-            raise ConfigError(f"retries={retries!r}: must be 0 or more")
-        if until_passed is not None and not 1 <= until_passed <= attempts:
-            raise ConfigError(f"until_passed={until_passed}: must be between 1 and attempts={attempts}")
+        _check_numbers(attempts, retries, until_passed)
+        _check(template, verifiers, sampling, concurrency, rate_limit, budget)
         if until_passed is not None and not verifiers:
             raise ConfigError("until_passed needs verifiers: without one no attempt can pass")
-        _check(template, verifiers, sampling, concurrency, rate_limit, budget)
         self._settings = Settings(
             teacher=_teacher(teacher),
             template=template,
@@ -96,7 +95,7 @@ class Distiller:
             sampling=sampling,
             attempts=attempts,
             until_passed=until_passed,
-            concurrency=_AUTO_CONCURRENCY if concurrency == "auto" else concurrency,
+            concurrency=concurrency,
             retries=retries,
             require_reasoning=require_reasoning,
             tags=tags,
@@ -104,8 +103,8 @@ class Distiller:
         )
         self._budget = budget
         self._purse = None if budget is None or budget.tokens is None else Purse(budget.tokens)
-        self._hold = Hold()
-        self._pacer = None if rate_limit is None else Pacer(rate_limit)
+        self._pacer = pacer_of(self.teacher, rate_limit)
+        self._gate: Gate | None = None
 
     def __repr__(self) -> str:
         return f"Distiller({self._settings.teacher.name!r})"
@@ -177,8 +176,8 @@ class Distiller:
             VerifierError: The verifiers crash on everything.
         """
         session = Session(
-            self._settings, hold=self._hold, pacer=self._pacer, budget=self._budget, path=Path(path)
-        )  # fmt: skip
+            self._settings, gate=self._gate_here(), pacer=self._pacer, budget=self._budget, path=Path(path)
+        )
         await session.run(tasks, progress=progress)
         return Run.open(path)
 
@@ -190,7 +189,16 @@ class Distiller:
         return run_blocking(partial(self.arun, tasks, path, progress=progress))
 
     def _engine(self) -> Engine:
-        return Engine(self._settings, hold=self._hold, pacer=self._pacer, purse=self._purse)
+        return Engine(self._settings, gate=self._gate_here(), pacer=self._pacer, purse=self._purse)
+
+    def _gate_here(self) -> Gate:
+        """The gate of the running event loop: one for all that ask this teacher, or with a fixed number our own."""
+        at_once = self._settings.concurrency
+        if at_once == "auto":
+            self._gate = gate_of(self.teacher, AdaptiveLimit)
+        else:
+            self._gate = gate_of(self, lambda: FixedLimit(at_once))
+        return self._gate  # kept, so that the next call finds it and what it has learned
 
     def _slot(self, task: Task, attempt: int) -> Slot:
         return Slot.make(task, attempt, 0, self._settings.template(task))
@@ -204,7 +212,7 @@ class Distiller:
         async def produce() -> None:
             try:
                 async with aclosing(open_tasks(tasks, unique=False)) as found, aclosing(engine.jobs(found)) as jobs:
-                    await drive(jobs, lambda job: engine.work(job, send.send), engine.workers)
+                    await drive(jobs, lambda job: engine.work(job, send.send), engine.workers, room=engine.room)
                 engine.finish()
             except Exception as error:
                 failed.append(error)
@@ -240,6 +248,16 @@ def _teacher(given: object) -> Teacher:
     return given
 
 
+def _check_numbers(attempts: int, retries: int, until_passed: int | None) -> None:
+    wanted = [("attempts", attempts, 1), ("retries", retries, 0)]
+    wanted += [] if until_passed is None else [("until_passed", until_passed, 1)]
+    for name, value, least in wanted:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"{name}={shown(value)}: must be a whole number, {least} or more")
+    if until_passed is not None and until_passed > attempts:
+        raise ConfigError(f"until_passed={until_passed}: must be between 1 and attempts={attempts}")
+
+
 def _check(
     template: object,
     verifiers: object,
@@ -251,11 +269,13 @@ def _check(
     """Name what was given in the wrong form, before anything is asked."""
     if not callable(template):
         raise ConfigError(f"template={template!r} is no function: for a text use templates.from_string(…)")
-    if not isinstance(verifiers, Sequence) or not all(map(callable, verifiers)):
-        raise ConfigError(f"verifiers={verifiers!r}: give a list of verifiers, such as [verifiers.exact()]")
+    if not isinstance(verifiers, Sequence) or isinstance(verifiers, str):
+        raise ConfigError(f"verifiers={shown(verifiers)}: give a list of verifiers, such as [verifiers.exact()]")
+    check_verifiers(verifiers, "verifiers=[…]")
     if not isinstance(sampling, Sampling):
         raise ConfigError(f"sampling={sampling!r}: give Sampling(…)")
-    if concurrency != "auto" and (not isinstance(concurrency, int) or concurrency < 1):
+    is_number = isinstance(concurrency, int) and not isinstance(concurrency, bool)
+    if concurrency != "auto" and not (is_number and concurrency >= 1):  # type: ignore[operator]
         raise ConfigError(f"concurrency={concurrency!r}: must be 1 or more, or 'auto'")
     if not isinstance(rate_limit, RateLimit | None):
         raise ConfigError(f"rate_limit={rate_limit!r}: give RateLimit(requests_per_minute=…, tokens_per_minute=…)")

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 
 import anyio
 import anyio.to_thread
 from pydantic_core import PydanticSerializationError
 
-from cot_distill.asking import Asker, StoppedError
+from cot_distill.asking import Asker, EndpointBrokenError, StoppedError
 from cot_distill.errors import (
     ConfigError,
     RequestError,
@@ -30,15 +29,17 @@ from cot_distill.errors import (
     UnavailableError,
     VerifierError,
 )
+from cot_distill.gate import Gate
 from cot_distill.judging import Judge, judge_places
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
-from cot_distill.limits import BudgetReachedError, Hold, Pacer, Purse
+from cot_distill.limits import BudgetReachedError, Purse
 from cot_distill.outcome import Outcome, read, unanswered
+from cot_distill.pacing import Pacer
 from cot_distill.planning import Job, Planner, Settings
 from cot_distill.records import Known, Place, Record, Slot
 from cot_distill.retry import Tries
-from cot_distill.types import Completion, Failure, Sample, Task, Verdict
+from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Verdict
 
 __all__ = ["Engine"]
 
@@ -47,6 +48,8 @@ log = logging.getLogger("cot_distill")
 _PROBE = 3
 _UNREACHED_IN_A_ROW = 8
 _REFUSED_IN_A_ROW = 8
+_MOST_IN_HAND = 4096
+"""Jobs in hand at once where concurrency is found out: those in flight, and those that wait to be asked again."""
 _JUDGED_AT_ONCE = 128
 """Answers that wait for a verdict in memory; beyond that they wait in the ledger."""
 
@@ -56,10 +59,10 @@ class Engine:
 
     Args:
         settings: How to ask and judge.
-        hold: The pause that a server can impose, shared by all that ask it.
+        gate: Lets the requests pass, each in its turn; shared by all that ask this teacher.
+        pacer: Rate limit.
         ledger: Where to book; None for :meth:`Distiller.stream`, which keeps nothing.
         known: What earlier sessions left.
-        pacer: Rate limit.
         purse: Budget.
         proven: An earlier session had reasoning from this teacher, so that a few answers without need not alarm.
         earlier: Told of attempts that need nothing, as their tasks are pulled.
@@ -69,10 +72,10 @@ class Engine:
         self,
         settings: Settings,
         *,
-        hold: Hold,
+        gate: Gate,
+        pacer: Pacer,
         ledger: Ledger | None = None,
         known: KnownAttempts | None = None,
-        pacer: Pacer | None = None,
         purse: Purse | None = None,
         proven: bool = False,
         earlier: Callable[[int], None] = lambda _: None,
@@ -85,9 +88,8 @@ class Engine:
         self._planner = Planner(settings, self._judge, ledger, known, earlier=earlier)
         self._asker = Asker(
             settings.teacher,
-            settings.sampling,
             retries=settings.retries,
-            hold=hold,
+            gate=gate,
             pacer=pacer,
             purse=purse,
         )
@@ -95,12 +97,13 @@ class Engine:
         self._answers = self._bare = self._refused = self._unreached = 0
         self._proven = proven
         waits = self._judge.waits
-        self._permit: AbstractAsyncContextManager[object] = (
-            anyio.CapacityLimiter(settings.concurrency) if waits else nullcontext()
-        )
+        at_once = _MOST_IN_HAND if settings.concurrency == "auto" else settings.concurrency
+        self._unproven = anyio.CapacityLimiter(min(at_once, _JUDGED_AT_ONCE)) if waits else None
+        self._gate = gate
+        self._level = 0  # requests in flight that the ledger knows of
         self._judging = 0
         self._left = False  # answers were left in the ledger without a verdict
-        self.workers = settings.concurrency + (_JUDGED_AT_ONCE if waits else 0)
+        self.workers = at_once + (_JUDGED_AT_ONCE if waits else 0)
         """Jobs that are worked on at once."""
         self.ending: Exception | None = None
         """Why no further attempt is started; what is under way comes home first."""
@@ -149,19 +152,29 @@ class Engine:
         if known is not None and self._ledger is not None:
             return await self._judge_earlier(self._ledger, slot, known)
         tries = Tries()
-        async with self._permit:
+        if self._unproven is None or self._judge.proven:
             answer = await self._answer(slot, tries)
-            if isinstance(answer, Completion) and not self._judge.proven:
-                # While it is not known whether the verifiers work, no more is asked than they can judge.
-                return await self._settle(slot, answer, tries)
+        else:  # while it is not known whether the verifiers work, no more is asked than they can judge
+            async with self._unproven:
+                answer = await self._answer(slot, tries)
+                if isinstance(answer, Completion) and not self._judge.proven:
+                    return await self._settle(slot, answer, tries)
         return await self._settle(slot, answer, tries) if isinstance(answer, Completion) else answer
 
     async def _answer(self, slot: Slot, tries: Tries) -> Completion | Failure | None:
         """Ask, and book what came. None where the session is ending."""
+        self._tell_level()
         try:
-            completion = await self._asker.ask(slot, tries)
+            completion = await self._asker.ask(slot.messages, self._sampling(slot), tries)
         except StoppedError:
             return None
+        except EndpointBrokenError as broken:
+            error = broken.__cause__
+            raise UnavailableError(
+                f"{self._settings.teacher.name}: {broken}. The last error: {error}. What was answered so far is "
+                "kept: run again to go on",
+                kind="unreachable",
+            ) from error
         except BudgetReachedError as error:
             self.end(RunError("the budget is reached: raise it and run again to go on"), error)
             return None
@@ -178,6 +191,23 @@ class Engine:
                 self.end(self._ledger.full)
         self._answers += 1
         return completion
+
+    def _sampling(self, slot: Slot) -> Sampling:
+        """How an attempt is asked: the seed moves with its number, so that attempts differ."""
+        sampling = self._settings.sampling
+        if slot.attempt and sampling.seed is not None:
+            return sampling.model_copy(update={"seed": sampling.seed + slot.attempt})
+        return sampling
+
+    async def room(self) -> None:
+        """Return once another request could be sent, or none is to be any more."""
+        await self._asker.room()
+
+    def _tell_level(self) -> None:
+        """Book how many requests may be in flight, before they are: a session that is killed leaves them behind."""
+        if self._ledger is not None and self._gate.in_flight >= self._level:
+            self._level = max(2 * self._level, self._gate.limit.limit)
+            self._ledger.note("level", workers=self._level)
 
     def end(self, reason: Exception, cause: BaseException | None = None) -> None:
         """Start no further attempt. What is under way comes home, then :meth:`finish` raises the reason."""

@@ -104,7 +104,7 @@ class Ledger:
         self.journal.append(head._replace(kind="reopened", mark=0), {"at": time.time()})
 
     def note(self, kind: str, **fields: Any) -> None:
-        """Book the start of a session, or its end, then with what its answers used."""
+        """Book the start of a session, how many requests it has in flight, or its end, with what its answers used."""
         used = {"used": self._booked} if kind == "ended" else {}
         self.journal.append(Head(kind), {"at": time.time(), **fields, **used})
 
@@ -186,6 +186,8 @@ class Ledger:
                     seconds += self._time(place - 1) - began
                     abandoned += workers
                 number, began, workers = number + 1, fields["at"], fields["workers"]
+            elif fields["kind"] == "level":
+                workers = fields["workers"]
             elif began is not None:
                 seconds += fields["at"] - began
                 ended, abandoned, skipped, began = ended + 1, abandoned + fields["abandoned"], fields["skipped"], None
@@ -208,7 +210,8 @@ class Ledger:
 
     def _append(self, head: Head, tries: Tries, body: Mapping[str, Any]) -> None:
         """Append what came of an attempt, and what it cost."""
-        self.journal.append(head, {"at": time.time(), "tries": tries.made, "used": tries.used, **body})
+        history = {"history": tries.history} if tries.history else {}
+        self.journal.append(head, {"at": time.time(), "tries": tries.made, "used": tries.used, **history, **body})
         self._booked += tries.used
 
     def _used_between(self, begin: int, end: int) -> int:
@@ -222,7 +225,7 @@ class Ledger:
 
     def _notes(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The starts and ends of the sessions, with their numbers."""
-        for number in self.journal.index.numbers("started", "ended"):
+        for number in self.journal.index.numbers("started", "level", "ended"):
             yield number, self.journal.read(self.journal.index.entry(number))
 
     def _time(self, number: int) -> float:

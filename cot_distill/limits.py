@@ -1,38 +1,14 @@
-"""How fast and how much to ask: one gate that the whole client passes through.
+"""What a user allows: requests and tokens a minute, and tokens in all.
 
-Nothing here knows what a request is; times are seconds on the monotonic clock, so that runs may share them.
+Nothing here knows what a request is. How the caps of a minute are kept is in :mod:`cot_distill.pacing`.
 """
 
 from __future__ import annotations
 
-import math
-import random
-import time
-from collections.abc import Awaitable, Callable
-
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Budget", "BudgetReachedError", "Hold", "Pacer", "Purse", "RateLimit"]
-
-Sleep = Callable[[float], Awaitable[None]]
-
-
-class Hold:
-    """A pause that one reply can impose on all requests of a client: the server's ``Retry-After``."""
-
-    def __init__(self) -> None:
-        self._until = -math.inf
-
-    def extend(self, seconds: float) -> None:
-        """Let no request start for this many seconds from now."""
-        self._until = max(self._until, time.monotonic() + seconds)
-
-    async def wait(self, sleep: Sleep = anyio.sleep) -> None:
-        """Return once no pause is in force."""
-        while (left := self._until - time.monotonic()) > 0:  # a later reply may have extended it
-            # A little apart, for the server's sake; much apart, one more refusal would hold most of them again.
-            await sleep(left + random.uniform(0, min(0.05, left / 10)))  # noqa: S311 - no secret depends on it
+__all__ = ["Budget", "BudgetReachedError", "Purse", "RateLimit"]
 
 
 class RateLimit(BaseModel):
@@ -54,27 +30,6 @@ class RateLimit(BaseModel):
         if self.requests_per_minute is None and self.tokens_per_minute is None:
             raise ValueError("give requests_per_minute, tokens_per_minute or both")
         return self
-
-
-class Pacer:
-    """Keeps requests under a :class:`RateLimit`, evenly spaced: no burst, so no minute holds more than the cap."""
-
-    def __init__(self, limit: RateLimit) -> None:
-        self._request_seconds = 60 / limit.requests_per_minute if limit.requests_per_minute else 0.0
-        self._token_seconds = 60 / limit.tokens_per_minute if limit.tokens_per_minute else 0.0
-        self._next_request = self._next_token = -math.inf
-
-    async def admit(self, tokens: float, sleep: Sleep = anyio.sleep) -> None:
-        """Wait for this request's turn. ``tokens`` is what it is expected to use; :meth:`settle` puts it right."""
-        start = max(time.monotonic(), self._next_request, self._next_token)
-        self._next_request = start + self._request_seconds
-        self._next_token = max(start, self._next_token) + tokens * self._token_seconds
-        if (left := start - time.monotonic()) > 0:
-            await sleep(left)
-
-    def settle(self, expected: float, used: float) -> None:
-        """Correct the expectation once the usage is known."""
-        self._next_token += (used - expected) * self._token_seconds
 
 
 class Budget(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cot_distill.judging import Judge
 from cot_distill.known import KnownAttempts
@@ -27,7 +27,7 @@ class Settings:
     sampling: Sampling
     attempts: int
     until_passed: int | None
-    concurrency: int
+    concurrency: int | Literal["auto"]
     retries: int
     require_reasoning: bool
     tags: ThinkTags

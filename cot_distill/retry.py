@@ -7,9 +7,11 @@ so it is bounded by time.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
@@ -17,11 +19,19 @@ from tenacity.stop import stop_base
 
 from cot_distill.errors import RateLimitError, TeacherError
 
-__all__ = ["AsyncRetrying", "Tries", "build_retrying"]
+__all__ = ["AsyncRetrying", "RetryBudget", "Tries", "build_retrying"]
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _RATE_LIMIT_SECONDS = 900.0
+_REMEMBERED = 16
+"""Failed requests of one attempt that are told one by one; of more, the latest."""
+_SAVED = 100.0
+"""Retries that a client may make at once, after a time without."""
+_EARNED = 2.0
+"""Retries that each answer pays for. Above 1, so that after an outage the client is soon back at full speed."""
+_A_SECOND = 1.0
+"""Retries a second that there always are: one that is back must be found out."""
 
 
 @dataclass(slots=True)
@@ -36,14 +46,54 @@ class Tries:
     """Tokens that they took, as far as the provider told; else at worst."""
     limited_since: float | None = None
     """When the present series of rate-limited requests began, on the monotonic clock."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """How the requests failed that did: ``at`` (Unix time), ``seconds`` that it took, ``kind``, ``status``, and the
+    ``hint`` of the server, in seconds."""
 
-    def count(self, error: TeacherError) -> None:
-        """Book a failed request."""
+    def count(self, error: TeacherError, seconds: float) -> None:
+        """Book a failed request that took so many seconds."""
+        told = {"at": round(time.time(), 3), "seconds": round(seconds, 3), "kind": error.kind}
+        told |= {"status": error.status} if error.status is not None else {}
+        told |= {"hint": error.retry_after} if error.retry_after is not None else {}
+        self.history = [*self.history[1 - _REMEMBERED :], told]
         if not isinstance(error, RateLimitError):
             self.failed += 1
             self.limited_since = None
         elif self.limited_since is None:
             self.limited_since = time.monotonic()
+
+
+class RetryBudget:
+    """Keeps a client from asking a dying endpoint again and again: retries live on answers.
+
+    Being rate limited is no such failure: the endpoint works, and says itself how much it takes.
+
+    Args:
+        clock: Tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._saved = _SAVED
+        self._at = clock()
+
+    def earn(self) -> None:
+        """An answer came."""
+        self._saved = min(_SAVED, self._saved + _EARNED)
+
+    async def spend(self, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+        """Wait until a retry may be made."""
+        while not self._is_spent():
+            await sleep(random.uniform(0.2, 1.0))  # noqa: S311 - no secret depends on it
+
+    def _is_spent(self) -> bool:
+        now = self._clock()
+        self._saved = min(_SAVED, self._saved + (now - self._at) * _A_SECOND)
+        self._at = now
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        return True
 
 
 def build_retrying(retries: int, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> AsyncRetrying:

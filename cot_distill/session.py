@@ -20,11 +20,13 @@ from cot_distill import templates
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
+from cot_distill.gate import Gate
 from cot_distill.identity import name_of
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
-from cot_distill.limits import Budget, Hold, Pacer, Purse
+from cot_distill.limits import Budget, Purse
 from cot_distill.outcome import Outcome
+from cot_distill.pacing import Pacer
 from cot_distill.planning import Settings
 from cot_distill.progress import Progress, show_progress
 from cot_distill.recipe import Recipe, TemplateMark
@@ -46,17 +48,15 @@ class Session:
 
     Args:
         settings: How to ask and judge.
-        hold: The pause that a server can impose.
+        gate: Lets the requests pass, each in its turn.
         pacer: Rate limit.
         budget: What all sessions of the run may use.
         path: The run directory.
     """
 
-    def __init__(
-        self, settings: Settings, *, hold: Hold, pacer: Pacer | None, budget: Budget | None, path: Path
-    ) -> None:
+    def __init__(self, settings: Settings, *, gate: Gate, pacer: Pacer, budget: Budget | None, path: Path) -> None:
         self._settings = settings
-        self._hold = hold
+        self._gate = gate
         self._pacer = pacer
         self._budget = budget
         self._path = path
@@ -75,7 +75,7 @@ class Session:
                     known = KnownAttempts()
                 shown = Progress(_total(tasks, settings))
                 engine = self._engine(ledger, known, used, shown)
-                with show_progress(shown, progress), _booked(ledger, engine, settings.concurrency, tasks):
+                with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(*settings.verifiers, settings.teacher):
                         await _drive(engine, _chain(first[1], located), shown, ledger)
                     engine.finish()
@@ -118,7 +118,7 @@ class Session:
         tokens = self._budget.tokens if self._budget is not None else None
         return Engine(
             settings,
-            hold=self._hold,
+            gate=self._gate,
             ledger=ledger,
             known=known,
             pacer=self._pacer,
@@ -167,7 +167,7 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
     async with aclosing(tasks), aclosing(engine.jobs(tasks)) as jobs, anyio.create_task_group() as group:
         group.start_soon(sync)
         try:
-            await drive(jobs, lambda job: engine.work(job, emit), engine.workers)
+            await drive(jobs, lambda job: engine.work(job, emit), engine.workers, room=engine.room)
             await engine.judge_the_rest(emit)
         except Exception as error:  # raised below, so that no group wraps it
             failed.append(error)
@@ -186,9 +186,9 @@ async def _chain(first: Task, rest: _Located) -> _Located:
 
 
 @contextmanager
-def _booked(ledger: Ledger, engine: Engine, concurrency: int, tasks: object) -> Iterator[None]:
-    """Book when a session starts and ends. It can cut off as many requests as there are in flight at most."""
-    ledger.note("started", workers=concurrency)
+def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
+    """Book when a session starts and ends. How many requests it may cut off is booked by the engine."""
+    ledger.note("started", workers=0)
     try:
         yield
     finally:

@@ -1,64 +1,61 @@
-"""Sockets for httpcore, straight on asyncio's transports and protocols.
+"""Sockets, straight on asyncio's transports and protocols.
 
-httpcore's own backend goes through anyio streams, whose cancel scopes and checkpoints around every read and write
-cost more than HTTP itself (measured: 1.4 ms of CPU a request through them, 0.4 ms this way). It is exchanged here
-through httpcore's public ``network_backend``. Time-outs are left to the caller, who has one for the whole request;
-only making a connection has its own. What is written is sent with the next read, so that head and body of a request
-leave in one piece.
+What httpx brings for this goes through anyio streams, whose cancel scopes and checkpoints around every read and write
+cost more than HTTP itself. Time-outs are left to the caller, who has one for the whole request; only making a
+connection has its own. What is written is sent with the next read, so that head and body of a request leave in one
+piece. Works on asyncio's own loop and on uvloop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
-import httpcore
+__all__ = ["SOCKET_OPTIONS", "Socket", "connect"]
 
-__all__ = ["SocketBackend"]
-
-
-class SocketBackend(httpcore.AsyncNetworkBackend):
-    """Makes connections. For asyncio, and loops that behave like it, only."""
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect.
-
-        Raises:
-            httpcore.ConnectTimeout: It took longer than ``timeout`` seconds.
-            httpcore.ConnectError: Nobody listens, or there is no such host.
-        """
-        loop = asyncio.get_running_loop()
-        local = None if local_address is None else (local_address, 0)
-        try:
-            async with asyncio.timeout(timeout):
-                _, stream = await loop.create_connection(
-                    _Stream, host, port, local_addr=local, happy_eyeballs_delay=0.25
-                )
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(f"no connection within {timeout} s") from error
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        connected = stream.get_extra_info("socket")
-        for option in socket_options or ():
-            connected.setsockopt(*option)
-        return stream
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
+# An answer may take 20 minutes without a byte: without probes, a NAT box forgets the connection meanwhile.
+SOCKET_OPTIONS = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+if hasattr(socket, "TCP_KEEPIDLE"):
+    SOCKET_OPTIONS += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
+    ]
 
 
-class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
-    """One connection: the bytes that came, and those that are to be sent."""
+async def connect(host: str, port: int, *, tls: ssl.SSLContext | None = None, timeout: float | None = None) -> Socket:
+    """Connect, and encrypt where a TLS context is given.
+
+    Args:
+        host: A name or an address.
+        port: The port.
+        tls: Says whose certificates are trusted.
+        timeout: Seconds that both may take together; None for no limit.
+
+    Returns:
+        The connection.
+
+    Raises:
+        TimeoutError: It took longer.
+        OSError: Nobody listens, there is no such host, or this is not TLS with a certificate that is trusted.
+    """
+    loop = asyncio.get_running_loop()
+    # Where a host has addresses of two kinds and one of them is dead, the other is tried early. uvloop cannot.
+    early: dict[str, Any] = {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) else {}
+    try:
+        async with asyncio.timeout(timeout):
+            _, connected = await loop.create_connection(Socket, host, port, **early)
+            connected.keep_alive()
+            if tls is not None:
+                await connected.encrypt(tls, host)
+            return connected
+    except TimeoutError as error:
+        raise TimeoutError(f"no connection within {timeout} s") from error
+
+
+class Socket(asyncio.Protocol):
+    """One connection: the bytes that came, and those that are to be sent. Made by :func:`connect`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -72,8 +69,7 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep what to write to: once for the socket, and once more for TLS on top of it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream socket has no other
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is like one, but is none
 
     def data_received(self, data: bytes) -> None:
         """Keep what came."""
@@ -94,17 +90,22 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    # What httpcore calls
+    # What its user calls
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+    @property
+    def has_news(self) -> bool:
+        """Something came that was not read, or the other side has ended the connection."""
+        return self._ended or bool(self._came)
+
+    async def read(self) -> bytes:
         """Send what is to be sent, and return what has come since the last read; nothing at the end.
 
-        ``max_bytes`` and ``timeout`` are not needed: answers are read to their end, and the caller has a clock.
-
         Raises:
-            httpcore.ReadError: The connection broke.
+            OSError: The connection broke.
         """
-        self._flush()
+        if self._to_send:
+            self._transport.write(b"".join(self._to_send))
+            self._to_send.clear()
         if not self._came and not self._ended:
             self._waiting = self._loop.create_future()
             try:
@@ -112,53 +113,38 @@ class _Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             finally:
                 self._waiting = None
         if not self._came and self._error is not None:
-            raise httpcore.ReadError(str(self._error)) from self._error
+            raise OSError(str(self._error) or type(self._error).__name__) from self._error
         came = bytes(self._came)
         self._came.clear()
         return came
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+    def write(self, data: bytes) -> None:
         """Take bytes to be sent with the next read."""
-        if buffer:
-            self._to_send.append(buffer)
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        """Encrypt from here on.
-
-        Raises:
-            httpcore.ConnectTimeout: The handshake took longer than ``timeout`` seconds.
-            httpcore.ConnectError: The certificate is not trusted, or this is not TLS.
-        """
-        self._flush()
-        try:
-            async with asyncio.timeout(timeout):
-                upgraded = await self._loop.start_tls(
-                    self._transport, self, ssl_context, server_hostname=server_hostname
-                )
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(f"no TLS within {timeout} s") from error
-        except OSError as error:  # ssl.SSLError is one
-            self._transport.abort()
-            raise httpcore.ConnectError(str(error)) from error
-        assert isinstance(upgraded, asyncio.Transport)  # noqa: S101 - None only where the loop is closing
-        self._transport = upgraded
-        return self
+        self._to_send.append(data)
 
     async def aclose(self) -> None:
         """Close at once. What was not sent yet is dropped: nobody waits for an answer to it."""
         self._transport.abort()
         await asyncio.sleep(0)  # asyncio closes the socket in its next step
 
-    def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks about a connection: ``is_readable`` on an idle one means that the server closed it."""
-        if info == "is_readable":
-            return self._ended or bool(self._came)
-        names = {"ssl_object": "ssl_object", "socket": "socket", "client_addr": "sockname", "server_addr": "peername"}
-        return self._transport.get_extra_info(names[info]) if info in names else None
+    # What connect() calls
 
-    def _flush(self) -> None:
-        if self._to_send:
-            self._transport.write(b"".join(self._to_send))
-            self._to_send.clear()
+    def keep_alive(self) -> None:
+        """Have the system look after a connection on which nothing is said for long."""
+        connected = self._transport.get_extra_info("socket")
+        for option in SOCKET_OPTIONS:
+            connected.setsockopt(*option)
+
+    async def encrypt(self, tls: ssl.SSLContext, host: str) -> None:
+        """Encrypt from here on.
+
+        Raises:
+            OSError: The certificate is not trusted, or this is not TLS.
+        """
+        plain = self._transport
+        try:
+            upgraded = await self._loop.start_tls(plain, self, tls, server_hostname=host)
+        except BaseException:
+            plain.abort()
+            raise
+        self._transport = cast("asyncio.Transport", upgraded)  # None only where the loop is closing

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import to_json
 
+from cot_distill.printable import printable
+
 __all__ = [
+    "Allowance",
     "Completion",
     "Failure",
     "FinishReason",
     "Message",
+    "Quota",
     "Role",
     "Row",
     "Sample",
@@ -157,6 +161,23 @@ class Usage(_Value):
         return max(0, self.completion_tokens - self.reasoning_tokens)
 
 
+class Quota(NamedTuple):
+    """What is left of one allowance of an account, as an endpoint tells it in the headers of a reply."""
+
+    remaining: float
+    limit: float | None
+    """All of it, where that is told."""
+    resets_in: float
+    """Seconds until it is whole again."""
+
+
+class Allowance(NamedTuple):
+    """What an account may still ask for at the moment: requests, and tokens."""
+
+    requests: Quota | None = None
+    tokens: Quota | None = None
+
+
 class Completion(_Value):
     """What the wire gave, normalised. It may well be unusable: :func:`cot_distill.trace.parse_trace` decides."""
 
@@ -179,6 +200,8 @@ class Completion(_Value):
     """Whether the prompt already opened the thinking tag, where the teacher knows."""
     raw: str | None = Field(default=None, repr=False)
     """The response body, verbatim."""
+    allowance: Allowance | None = Field(default=None, exclude=True, repr=False)
+    """What the endpoint said was left of the account's allowance. Of the moment only: it is not kept."""
 
 
 class ThinkTags(_Value):
@@ -235,11 +258,16 @@ class Trace(_Value):
 
 
 class Verdict(_Value):
-    """What a verifier found.
+    r"""What a verifier found.
+
+    In ``by`` and ``reason``, which may quote a program or a model, half a surrogate pair and control characters are
+    escaped: what is no text could not be kept.
 
     Example:
         >>> Verdict(by="exact", passed=False, reason="expected 4, got 5").passed
         False
+        >>> print(Verdict(by="exact", passed=False, reason="got \udc80").reason)
+        got \udc80
     """
 
     by: str
@@ -256,6 +284,11 @@ class Verdict(_Value):
     """False where the verifier has nothing to judge this task by: no reference, no tests. ``passed`` then is None."""
     usage: Usage | None = None
     """Tokens that the verdict cost, where a model was asked."""
+
+    @field_validator("by", "reason")
+    @classmethod
+    def _printable(cls, text: str | None) -> str | None:
+        return None if text is None else printable(text)
 
     @model_validator(mode="after")
     def _consistent(self) -> Verdict:

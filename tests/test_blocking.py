@@ -39,6 +39,21 @@ def test_errors_come_out_as_they_are() -> None:
         run_blocking(broken)
 
 
+def test_uvloop_is_used_where_it_is_installed_and_only_on_a_loop_of_our_own() -> None:
+    pytest.importorskip("uvloop")
+
+    async def loop() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    async def cell() -> tuple[str, str]:
+        return run_blocking(loop), await loop()
+
+    assert run_blocking(loop) == "uvloop"
+    inside, own = asyncio.run(cell())
+    assert inside == "uvloop"
+    assert own.startswith("asyncio")
+
+
 SCRIPT = """
 import anyio, sys
 from cot_distill.blocking import run_blocking

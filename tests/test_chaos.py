@@ -23,14 +23,14 @@ from cot_distill.testing import FaultServer
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 KILLS = int(os.environ.get("COT_DISTILL_KILLS", "10"))
-TASKS = 60 * KILLS
+TASKS = 120 * KILLS
 IN_FLIGHT = 8
 
 
 def test_two_thousand_tasks_at_a_server_that_misbehaves(tmp_path: Path) -> None:
     faults = {"429": 0.10, "500": 0.05, "reset": 0.02, "malformed": 0.01, "hang": 0.01}
     tasks = [Task(id=number, instruction=f"question {number}") for number in range(2000)]
-    with FaultServer(faults=faults, retry_after=1, seed=7) as server:
+    with FaultServer(faults=faults, retry_after=0.05, latency=0.1, seed=7) as server:
         teacher = open_teacher("vllm:model", base_url=server.base_url, timeout=3)
         run = Distiller(teacher, concurrency=256).run(tasks, tmp_path / "run", progress=False)
     answered, requests = server.answered, server.requests
@@ -57,7 +57,7 @@ print("done", flush=True)
 
 @contextmanager
 def server(bill: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "cot_distill.testing.server", "--port", "0", "--latency", "0.004"]
+    command = [sys.executable, "-m", "cot_distill.testing.server", "--port", "0", "--latency", "0.01"]
     with subprocess.Popen([*command, "--bill", str(bill)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -745,7 +745,7 @@ def test_settings_out_of_range_are_named(settings: dict[str, object], words: str
     ("spec", "words"),
     [
         (None, "no teacher given"),
-        ("nobody:model", "no provider 'nobody'. Known: cerebras"),
+        ("nobody:model", "no provider 'nobody'. Known: anthropic"),
         ("deepseek", "names no model"),
         ("deepseek:deepseek-flash", "set DEEPSEEK_API_KEY"),
     ],

@@ -16,7 +16,7 @@ MODULES = [
     *(
         module.name
         for module in pkgutil.walk_packages(cot_distill.__path__, "cot_distill.")
-        if not module.name.endswith("__main__")
+        if not module.name.endswith("__main__") and not module.name.startswith("cot_distill.student")  # needs torch
     ),
 ]
 

@@ -15,8 +15,9 @@ from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import QuotaError, RequestError, TraceError
 from cot_distill.ledger import Ledger
-from cot_distill.limits import Hold
+from cot_distill.gate import FixedLimit, Gate
 from cot_distill.outcome import Outcome
+from cot_distill.pacing import Pacer
 from cot_distill.planning import Job, Settings
 from cot_distill.records import Slot
 from cot_distill.retry import Tries
@@ -49,7 +50,7 @@ def engine(teacher: Any = None, **changes: Any) -> Engine:
     }
     known = None if ledger is None else ledger.known()
     earlier = changes.pop("earlier", lambda _: None)
-    return Engine(Settings(**{**settings, **changes}), hold=Hold(), ledger=ledger, known=known, earlier=earlier)
+    return Engine(Settings(**{**settings, **changes}), gate=Gate(FixedLimit(4)), pacer=Pacer(), ledger=ledger, known=known, earlier=earlier)
 
 
 def task(number: int) -> Task:

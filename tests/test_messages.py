@@ -112,7 +112,7 @@ def test_input_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--teacher", "opnai", "--model", "m"], r"'opnai:m': there is no provider 'opnai'. Known: cerebras, .*demo"),
+        (["--teacher", "opnai", "--model", "m"], r"'opnai:m': there is no provider 'opnai'. Known: anthropic, .*demo"),
         (["--teacher", "deepseek"], r"'deepseek' names no model: write deepseek:MODEL"),
         (
             ["--teacher", "deepseek", "--model", "m"],
@@ -147,8 +147,7 @@ def test_nothing_to_write_says_why(tmp_path: Path, capsys: pytest.CaptureFixture
     with FaultServer(faults=lambda request: "400") as server:
         text = message(capsys, *asking(server, tmp_path))
     assert re.search(
-        r"out/run has no row to write: 0 samples, 0 left after `not wrong`; "
-        r"the first failure: too_long: vllm answered 400",
+        r"out/run has no row to write: it has no samples; the first failure: too_long: vllm answered 400",
         text,
     )
 

@@ -22,7 +22,7 @@ async def ask(script: list[TeacherError | str], retries: int) -> tuple[str, Trie
         tries.made += 1
         item = next(rest)
         if isinstance(item, TeacherError):
-            tries.count(item)
+            tries.count(item, 0.1)
             raise item
         return item
 
@@ -73,7 +73,7 @@ async def test_being_rate_limited_for_a_quarter_of_an_hour_is_enough() -> None:
 
     async def request(tries: Tries) -> None:
         tries.made += 1
-        tries.count(error)
+        tries.count(error, 0.1)
         tries.limited_since = time.monotonic() - 1000
         raise error
 
@@ -97,7 +97,7 @@ async def test_one_policy_serves_many_calls_at_once() -> None:
         await anyio.sleep(0.001)
         if tries.made <= number % 4:
             error = UnavailableError("again", retry_after=0.001)
-            tries.count(error)
+            tries.count(error, 0.1)
             raise error
         return number
 

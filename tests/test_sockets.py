@@ -1,4 +1,4 @@
-"""The sockets under httpcore: plain and encrypted, and every way in which a connection ends."""
+"""The sockets under HTTP: plain and encrypted, and every way in which a connection ends."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
-import httpcore
+import anyio.to_thread
 import pytest
 
 from cot_distill import transport
 from cot_distill.errors import UnavailableError
-from cot_distill.sockets import SocketBackend
+from cot_distill.sockets import connect
 from cot_distill.transport import Transport
 
 pytestmark = pytest.mark.anyio
@@ -25,9 +25,11 @@ pytestmark = pytest.mark.anyio
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # on trio these sockets are not used
+@pytest.fixture(params=["asyncio", "uvloop"])  # on trio these sockets are not used
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
 @contextmanager
@@ -52,10 +54,6 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join()
 
 
-async def connect(port: int) -> httpcore.AsyncNetworkStream:
-    return await SocketBackend().connect_tcp("127.0.0.1", port, timeout=5)
-
-
 async def test_what_is_written_leaves_in_one_piece_with_the_next_read() -> None:
     pieces: list[bytes] = []
 
@@ -64,15 +62,14 @@ async def test_what_is_written_leaves_in_one_piece_with_the_next_read() -> None:
         connection.sendall(b"answer")
 
     with serving(talk) as port:
-        stream = await connect(port)
-        await stream.write(b"head ")
-        await stream.write(b"")
-        await stream.write(b"body")
+        stream = await connect("127.0.0.1", port)
+        stream.write(b"head ")
+        stream.write(b"body")
         await anyio.sleep(0.05)
         assert pieces == []
-        assert await stream.read(100) == b"answer"
-        assert await stream.read(100) == b""  # the end
-        assert stream.get_extra_info("is_readable")
+        assert await stream.read() == b"answer"
+        assert await stream.read() == b""  # the end
+        assert stream.has_news
         await stream.aclose()
     assert pieces == [b"head body"]
 
@@ -87,10 +84,10 @@ async def test_megabytes_go_both_ways() -> None:
         connection.sendall(b"x" * size)
 
     with serving(talk) as port:
-        stream = await connect(port)
-        await stream.write(b"y" * size)
+        stream = await connect("127.0.0.1", port)
+        stream.write(b"y" * size)
         came = 0
-        while piece := await stream.read(65536):
+        while piece := await stream.read():
             came += len(piece)
         await stream.aclose()
     assert came == size
@@ -102,10 +99,10 @@ async def test_a_connection_that_is_reset_is_an_error_and_not_an_end() -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     with serving(talk) as port:
-        stream = await connect(port)
-        await stream.write(b"hello")
-        with pytest.raises(httpcore.ReadError):
-            await stream.read(100)
+        stream = await connect("127.0.0.1", port)
+        stream.write(b"hello")
+        with pytest.raises(OSError):
+            await stream.read()
         await stream.aclose()
 
 
@@ -128,13 +125,27 @@ async def test_an_idle_connection_that_the_server_closed_is_not_used_again() -> 
 async def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(httpcore.ConnectError):
-        await connect(port)
+    with pytest.raises(ConnectionRefusedError):
+        await connect("127.0.0.1", port)
 
 
 async def test_a_connection_that_is_not_accepted_in_time() -> None:
-    with pytest.raises(httpcore.ConnectTimeout):  # a host that does not answer, or too little time for any host
-        await SocketBackend().connect_tcp("127.0.0.1", 9, timeout=0)
+    with pytest.raises(TimeoutError, match="within 0 s"):  # too little time for any host
+        await connect("127.0.0.1", 9, timeout=0)
+
+
+async def test_tls_that_is_not_agreed_on_in_time() -> None:
+    left = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        while connection.recv(1000):
+            pass
+        left.set()
+
+    with serving(talk) as port:
+        with pytest.raises(TimeoutError):
+            await connect("127.0.0.1", port, tls=ssl.create_default_context(), timeout=0.2)
+        assert await anyio.to_thread.run_sync(left.wait, 5)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,11 +12,31 @@ from contextlib import contextmanager, suppress
 import anyio
 import pytest
 
+from cot_distill import http1, transport
 from cot_distill.errors import ConfigError, UnavailableError
+from cot_distill.http1._h11 import H11Talk
 from cot_distill.loopback import LoopbackServer, Reply, Request
 from cot_distill.transport import Transport
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["h11", "httptools", "uvloop", "trio"])
+def anyio_backend(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> str | tuple[str, dict[str, bool]]:
+    """Every way in which requests are sent: all must behave alike."""
+    if request.param == "trio":
+        return "trio"
+    if request.param == "h11":
+        monkeypatch.setattr(http1, "new_talk", H11Talk)
+        return "asyncio"
+    llhttp = pytest.importorskip("cot_distill.http1._llhttp", exc_type=ImportError)
+    monkeypatch.setattr(http1, "new_talk", llhttp.LlhttpTalk)
+    if request.param == "httptools":
+        return "asyncio"
+    pytest.importorskip("uvloop")
+    return "asyncio", {"use_uvloop": True}
 
 
 def echo(request: Request) -> Reply:
@@ -43,6 +64,16 @@ async def test_connections_are_reused() -> None:
                 for _ in range(8):
                     group.start_soon(transport.post, "/", b"{}")
             assert len(connections) <= 9
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_KEEPALIVE_SECONDS", 0.1)
+    with counting_proxy(lambda request: Reply.json({})) as (url, connections):
+        async with Transport(url, headers={}, timeout=5) as client:
+            for _ in range(2):
+                await client.post("/", b"{}")
+                await anyio.sleep(0.2)
+    assert len(connections) == 2
 
 
 @contextmanager
@@ -82,6 +113,61 @@ def counting_proxy(handler: object) -> Iterator[tuple[str, list[int]]]:
         acceptor.join(2)
     for relay in relays:
         relay.join(2)
+
+
+async def test_headers_that_are_given_replace_those_that_are_sent_anyway() -> None:
+    given = {"user-agent": "mine", "X-Team": "research"}
+    with LoopbackServer(echo) as server:
+        async with Transport(server.url, headers=given, timeout=5) as transport:
+            sent = json.loads((await transport.post("/", b"{}")).body)["headers"]
+    assert sent["user-agent"] == "mine"
+    assert sent["x-team"] == "research"
+    assert sent["accept-encoding"] == "identity"
+    assert sent["content-length"] == "2"
+    assert sent["host"] == server.url.removeprefix("http://")
+
+
+async def test_cookies_are_not_kept() -> None:
+    def bake(request: Request) -> Reply:
+        return Reply(200, request.headers.get("cookie", "none").encode(), {"set-cookie": "a=b; Path=/"})
+
+    with LoopbackServer(bake) as server:
+        async with Transport(server.url, headers={}, timeout=5) as transport:
+            for _ in range(2):
+                assert (await transport.post("/", b"{}")).body == b"none"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-Key": "secret\r\nX: y"}, {"X-Key": "secret\n"}, {"a b": "secret"}, {"Content-Length": "secret"}]
+)
+async def test_headers_that_cannot_be_sent_are_refused_and_not_shown(headers: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(headers))) as caught:
+        Transport("http://127.0.0.1", headers=headers, timeout=5)
+    assert "secret" not in str(caught.value)
+
+
+async def test_headers_come_back_with_names_in_lower_case() -> None:
+    with LoopbackServer(lambda request: Reply(200, b"", {"X-One": "a", "x-two": "b  "})) as server:
+        async with Transport(server.url, headers={}, timeout=5) as transport:
+            headers = (await transport.post("/", b"{}")).headers
+    assert headers["x-one"] == "a"
+    assert headers["x-two"] == "b"
+
+
+async def test_long_bodies_both_ways() -> None:
+    body = b"x" * 3_000_000
+    with LoopbackServer(lambda request: Reply(200, request.body)) as server:
+        async with Transport(server.url, headers={}, timeout=20) as transport:
+            for _ in range(2):
+                assert (await transport.post("/", body)).body == body
+
+
+async def test_a_body_in_chunks() -> None:
+    slow = Reply(200, b'{"whole": true}', delay=0.3, fault="blank-first")
+    with LoopbackServer(lambda request: slow) as server:
+        async with Transport(server.url, headers={}, timeout=5) as transport:
+            for _ in range(2):
+                assert (await transport.post("/", b"{}")).body.strip() == slow.body
 
 
 async def test_errors_are_handed_back_with_their_status() -> None:

@@ -7,6 +7,7 @@ before the first question.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Teacher
+from cot_distill.teachers import chat
 from cot_distill.teachers.demo import DemoTeacher
 from cot_distill.teachers.endpoint import Endpoint
 from cot_distill.teachers.presets import PRESETS, Preset
@@ -23,6 +25,7 @@ __all__ = ["PRESETS", "DemoTeacher", "Preset", "open_teacher"]
 
 _WAYS = """Ways to get a teacher:
   Distiller("deepseek:deepseek-flash")                    a provider; its key in DEEPSEEK_API_KEY or api_key=…
+  Distiller("anthropic:MODEL")                            one with a format of its own (also gemini, bedrock, azure)
   Distiller("vllm:Qwen/QwQ-32B")                          a server of your own (also sglang, llamacpp, ollama, tgi)
   Distiller(open_teacher("openai:MODEL", base_url=URL))   anything else that speaks chat completions
   Distiller("demo")                                       a program that solves made-up tasks: no key, no network"""
@@ -43,7 +46,8 @@ def open_teacher(
     Args:
         spec: ``"provider:model"``, split at the first colon, or ``"demo"``. The providers are the keys of
             :data:`PRESETS`.
-        base_url: Another address than the provider's own, up to where ``/chat/completions`` follows.
+        base_url: Another address than the provider's own, up to where the path of the format follows
+            (``/chat/completions``; ``/v1/messages`` for ``anthropic:``…).
         api_key: Default: the provider's usual environment variable.
         preset: The ways of a provider that is not in the table; its name goes before the colon of the spec.
         name: Identity in the recipe of a run. Default: the spec, with the host where ``base_url`` is not a usual one.
@@ -51,7 +55,7 @@ def open_teacher(
         timeout: Seconds that one answer may take in all, thinking included.
 
     Raises:
-        ConfigError: No spec, an unknown provider, no model, no key, or a base URL that is none.
+        ConfigError: No spec, an unknown provider, no model, no key, or no base URL that is one.
 
     Example:
         >>> open_teacher("vllm:Qwen/QwQ-32B", base_url="http://gpu-7:8000/v1").name
@@ -73,10 +77,14 @@ def open_teacher(
     if not model:
         raise ConfigError(f"{spec!r} names no model: write {provider}:MODEL, with the model as the endpoint names it")
     preset = known[provider]
-    address = base_url or preset.base_url
-    elsewhere = address.rstrip("/") != preset.base_url.rstrip("/")
-    if elsewhere and provider == "openai":
-        preset = _compatible(preset)
+    usual = _filled(preset.base_url)
+    address = base_url or usual
+    if address is None:
+        missing = " and ".join(_VARIABLE.findall(preset.base_url))
+        raise ConfigError(f"no address for {provider}: set {missing}, or pass base_url=…")
+    elsewhere = usual is None or address.rstrip("/") != usual.rstrip("/")
+    if elsewhere:
+        preset = _at(address, preset)
     key = _key(preset, api_key)
     if key is None and preset.needs_key and not _is_local(address):
         raise ConfigError(f"no key for {provider}: set {' or '.join(preset.key_env)}, or pass api_key=…. {_WAYS}")
@@ -93,10 +101,26 @@ def open_teacher(
     )
 
 
-def _compatible(openai: Preset) -> Preset:
-    """At another address only the format is OpenAI's: what its own models insist on, others may not understand."""
-    plain = Preset(name=openai.name, base_url=openai.base_url)
-    return replace(openai, max_tokens_field=plain.max_tokens_field, hides_reasoning=plain.hides_reasoning)
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+def _filled(base_url: str) -> str | None:
+    """The address with the environment's values in place of the names in braces; None where one is not set."""
+    values = {name: os.environ.get(name, "").strip().rstrip("/") for name in _VARIABLE.findall(base_url)}
+    return _VARIABLE.sub(lambda found: values[found[1]], base_url) if all(values.values()) else None
+
+
+def _at(address: str, preset: Preset) -> Preset:
+    """The ways of a provider at an address that is not its usual one."""
+    if preset.name == "openai":
+        # Only the format is OpenAI's: what its own models insist on, others may not understand.
+        plain = Preset(name=preset.name, base_url=preset.base_url)
+        return replace(preset, max_tokens_field=plain.max_tokens_field, hides_reasoning=plain.hides_reasoning)
+    if preset.name == "ollama" and urlsplit(address).path.rstrip("/").endswith("/v1"):
+        # Its imitation of chat completions, under the address that OpenAI's clients are given.
+        plain = Preset(name=preset.name, base_url=preset.base_url)
+        return replace(preset, format=chat.FORMAT, thinking=plain.thinking)
+    return preset
 
 
 def _key(preset: Preset, given: str | SecretStr | None) -> SecretStr | None:

@@ -10,27 +10,26 @@ from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
 from cot_distill.errors import TeacherError
-from cot_distill.teachers import chat, error_bodies, faults
+from cot_distill.teachers import error_bodies, faults
 from cot_distill.teachers.presets import Preset
 from cot_distill.transport import Reply, Transport
 from cot_distill.types import Completion, Message, Sampling
 
 __all__ = ["Endpoint"]
 
-_PATH = "/chat/completions"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SECRET_LENGTH = 8  # what is shorter is a placeholder, and a part of other words
 
 
 class Endpoint:
-    """A Teacher that speaks the OpenAI chat-completions format. Made by :func:`cot_distill.teachers.open_teacher`.
+    """A Teacher that speaks the wire format of its preset. Made by :func:`cot_distill.teachers.open_teacher`.
 
     Args:
         name: Identity in the recipe.
         model: As the endpoint names it.
-        preset: The provider's ways.
+        preset: The provider's ways, its wire format among them.
         base_url: Such as ``https://api.example.com/v1``.
-        api_key: Sent as a bearer token; None sends none.
+        api_key: Sent in the header of the format; None sends none.
         headers: Sent with every request, beside those of the format.
         timeout: Seconds an answer may take in all.
     """
@@ -49,6 +48,7 @@ class Endpoint:
         self.name = name
         self._model = model
         self._preset = preset
+        self._path = preset.format.url_path(model)
         self._base_url = base_url
         self._key = api_key
         self._headers = headers
@@ -80,18 +80,21 @@ class Endpoint:
         Raises:
             TeacherError: The one that fits what the endpoint said.
         """
-        body = to_json(chat.encode(messages, sampling, model=self._model, preset=self._preset))
+        body = to_json(self._preset.format.encode(messages, sampling, model=self._model, preset=self._preset))
         if getattr(self._local, "users", 0):
-            reply = await self._local.transport.post(_PATH, body)
+            reply = await self._local.transport.post(self._path, body)
         else:
             async with self._transport() as transport:
-                reply = await transport.post(_PATH, body)
+                reply = await transport.post(self._path, body)
         return self._decode(reply)
 
     def _transport(self) -> Transport:
-        headers = dict(self._headers)
+        wire = self._preset.format
+        usual = dict(wire.headers)
         if self._key is not None:
-            headers.setdefault("Authorization", f"Bearer {self._key.get_secret_value()}")
+            usual |= wire.credentials(self._key.get_secret_value())
+        own = {name.lower() for name in self._headers}
+        headers = {name: value for name, value in usual.items() if name.lower() not in own} | dict(self._headers)
         return Transport(self._base_url, headers=headers, timeout=self._timeout)
 
     def _decode(self, reply: Reply) -> Completion:
@@ -101,13 +104,12 @@ class Endpoint:
             payload = from_json(reply.body.removeprefix(_BYTE_ORDER_MARK))
         except ValueError as error:
             raise self._error(reply) from error
-        completion = chat.decode(payload, preset=self._preset)
-        request_id = error_bodies.request_id(reply.headers, payload)
+        completion = self._preset.format.decode(payload, preset=self._preset)
         return completion.model_copy(
             update={
                 "latency": reply.seconds,
                 "raw": reply.body.decode("utf-8", "replace"),
-                "request_id": request_id,
+                "request_id": error_bodies.request_id(reply.headers, payload),
             }
         )
 

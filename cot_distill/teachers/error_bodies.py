@@ -162,6 +162,7 @@ _SECRET = re.compile(
     r"\bbearer\s+[^\s\"',;]{6,}"
     r"|\b(?:sk|pk|rk|gsk|xai|csk|fw|hf|tgp|nvapi|ak)[-_][\w*.-]{4,}"
     r"|\bAIza[\w*-]{8,}"  # Google's
+    r"|\b(?:ABSK|bedrock-api-key-)[\w*+/=]{8,}"  # Amazon's
     r"|\beyJ[\w.*-]{8,}"  # a signed token: JSON in base64
     r"|[\w-]{0,60}\*{3,}[\w*-]*"  # a key that the server itself has masked in part
     r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{32,}(?:\.[\w-]+)?",  # long and opaque
@@ -197,6 +198,9 @@ def request_id(headers: Mapping[str, str], payload: Any) -> str | None:
     """
     error = payload.get("error") if isinstance(payload, dict) else None
     holders = [headers, *(holder for holder in (payload, error) if isinstance(holder, dict))]
-    names = ("x-request-id", "request-id", "x-amzn-requestid", "request_id", "requestId", "id")
+    names = (
+        *("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"),  # headers
+        *("request_id", "requestId", "responseId", "id"),
+    )
     found = (holder.get(name) for holder in holders for name in names)
     return next((value[:200] for value in found if isinstance(value, str) and value.isascii() and value), None)

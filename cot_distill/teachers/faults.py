@@ -15,7 +15,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -95,18 +95,20 @@ _QUOTA_CODES = """
     minimax:1008 zhipu:1113 zhipu:1304 zhipu:1308 zhipu:1309 zhipu:1310"""
 _QUOTA = (
     r"insufficient (account )?(balance|quota|credit|fund)|credit balance|spend(ing)? (limit|cap)"
-    r"|used all available credits|api usage limits|per-day\b"  # "per day" in words comes with a short wait: no quota
+    r"|used all available credits|api usage limits"
+    r"|per-day\b|too many tokens per day"  # else "per day" in words comes with a short wait: no quota
 )
 _MODEL_CODES = (
     "model_not_found model_not_exist model_decommissioned invalid_model not_found_error notfounderror zhipu:1211"
 )
 _NO_MODEL = (
     r"model\b.{0,80}\b(not exist|not found)|(invalid|unknown) model (name|id)|invalid model:|not a valid model"
-    r"|no such model|server is pinned"
+    r"|no such model|server is pinned|model identifier is invalid"
 )
 _KEY_CODES = """
     invalid_api_key api_key_invalid authentication_error authenticationerror invalid_authentication_error
-    unauthenticated permission_error permission_denied minimax:1004 minimax:2049"""
+    unauthenticated permission_error permission_denied gemini:failed_precondition
+    minimax:1004 minimax:2049"""
 _NO_KEY = r"(incorrect|invalid|missing|no) api.?key|api.?key (is )?(not valid|invalid|incorrect|expired)"
 _RATE_CODES = """
     rate_limit_exceeded rate_limit_reached_error rate_limit_error ratelimiterror rate_limited slow_down
@@ -175,6 +177,7 @@ def teacher_error(
     except (ValueError, RecursionError):
         payload = None
     said = read_error(payload, provider)
+    said = _with_header(said, headers, provider) if status >= 400 else said
     if said is None and status < 300:
         return UnavailableError(
             f"{provider} answered {status} with {describe(body)}, not a completion: ask again, or check base_url",
@@ -187,6 +190,15 @@ def teacher_error(
         text = body[:4000].decode("utf-8", "replace")
         said = Said(text=describe(body) if text.lstrip().startswith("<") else text)
     return _error(status, headers, payload, said, provider, now)
+
+
+def _with_header(said: Said | None, headers: Mapping[str, str], provider: str) -> Said | None:
+    """Add the code that Amazon puts into a header: ``ThrottlingException:http://…``."""
+    code = headers.get("x-amzn-errortype", "").partition(":")[0].strip().lower()[:100]
+    if not code:
+        return said
+    said = said or Said()
+    return replace(said, codes=said.codes | {code, f"{provider.partition(':')[0]}:{code}"})
 
 
 def body_error(payload: Any, *, provider: str) -> TeacherError | None:

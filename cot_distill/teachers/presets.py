@@ -1,9 +1,9 @@
-"""What differs between providers that speak OpenAI's chat completions: a table.
+"""What differs between providers: a table.
 
-This file knows names, addresses and quirks, as data. It sends nothing, reads no environment and parses no answer:
-:mod:`cot_distill.teachers.chat` does the encoding and decoding. Adding a provider is one entry in ``_TABLE``; a
-provider that is not in it is a :class:`Preset` of your own. Model ids and ceilings change every few months and are
-therefore not here.
+This file knows names, addresses and quirks, as data, and which wire format a provider speaks. It sends nothing, reads
+no environment and parses no answer: that is for the formats (:mod:`cot_distill.teachers.chat` and those beside it).
+Adding a provider that speaks a known format is one entry in ``_TABLE``; a provider that is not in it is a
+:class:`Preset` of your own. Model ids and ceilings change every few months and are therefore not here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from cot_distill.teachers import anthropic, bedrock, chat, gemini, ollama, responses
+from cot_distill.teachers.wire import Format
 
 __all__ = ["PRESETS", "Preset"]
 
@@ -77,7 +80,7 @@ def _grok_4_or_later(model: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How one provider or server differs from plain chat completions.
+    """How one provider or server is spoken to: its wire format, and where it differs from what is usual there.
 
     Example:
         A provider that is not in the table:
@@ -90,12 +93,16 @@ class Preset:
     name: str
     """The word before the colon in ``"deepseek:deepseek-flash"``; also names the provider in errors."""
     base_url: str
-    """Where ``/chat/completions`` is appended."""
+    """Where the path of the format is appended. A name in braces is that of an environment variable."""
     key_env: tuple[str, ...] = ()
     """Environment variables that usually hold the key; the first that is set counts."""
+    format: Format = field(default=chat.FORMAT, hash=False)
+    """What is written and read, where, and which header holds the key. For a provider of your own that speaks another
+    one than chat completions, take an entry of the table: ``dataclasses.replace(PRESETS["anthropic"], name=…)``."""
     local: bool = False
     """The base URL says which machine, not which teacher: no part of its identity, and no key is required."""
     max_tokens_field: str = "max_tokens"
+    """Of chat completions; so is the next."""
     seed_field: str = "seed"
     fixed: frozenset[str] = frozenset()
     """Settings that the provider fixes itself and refuses to be told: never sent."""
@@ -200,6 +207,49 @@ _TABLE = (
         hides_reasoning=_grok_4_or_later,
         reasoning_outside_total=True,
     ),
+    # Providers with formats of their own.
+    Preset(
+        name="anthropic",
+        base_url="https://api.anthropic.com",
+        key_env=("ANTHROPIC_API_KEY",),
+        format=anthropic.FORMAT,
+        always={"max_tokens": 32_000},  # it insists on one; Sampling(max_tokens=…) goes before it
+        thinking=anthropic.thinking,
+        logprobs=anthropic.no_logprobs,
+    ),
+    Preset(
+        name="gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        format=gemini.FORMAT,
+        thinking=gemini.thinking,
+        logprobs=gemini.logprobs,
+    ),
+    Preset(
+        name="openai-responses",
+        base_url="https://api.openai.com/v1",
+        key_env=("OPENAI_API_KEY",),
+        format=responses.FORMAT,
+        always={"store": False},  # or the provider keeps questions and answers for a month
+        thinking=responses.thinking,
+        logprobs=responses.logprobs,
+    ),
+    Preset(
+        name="azure",
+        base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
+        key_env=("AZURE_OPENAI_API_KEY",),
+        format=chat.FORMAT._replace(key_header="api-key"),
+        max_tokens_field="max_completion_tokens",
+        hides_reasoning=_all_hidden,
+    ),
+    Preset(
+        name="bedrock",
+        base_url="https://bedrock-runtime.{AWS_REGION}.amazonaws.com",
+        key_env=("AWS_BEARER_TOKEN_BEDROCK",),
+        format=bedrock.FORMAT,
+        logprobs=anthropic.no_logprobs,
+    ),
+    # Servers of one's own.
     Preset(
         name="vllm",
         base_url="http://localhost:8000/v1",
@@ -223,9 +273,11 @@ _TABLE = (
     ),
     Preset(
         name="ollama",
-        base_url="http://localhost:11434/v1",
+        base_url="http://localhost:11434",
         key_env=("OLLAMA_API_KEY",),
+        format=ollama.FORMAT,
         local=True,
+        thinking=ollama.thinking,
     ),
     Preset(
         name="tgi",

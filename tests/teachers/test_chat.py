@@ -190,12 +190,95 @@ def test_every_shape_of_the_same_trace(who: str) -> None:
     assert (completion.model, completion.request_id, completion.raw_finish_reason) == ("m-2026", "chatcmpl-1", "stop")
 
 
-@pytest.mark.parametrize("family", KNOWN_TAGS)
+@pytest.mark.parametrize("family", sorted(KNOWN_TAGS.keys() - {"harmony"}))
 def test_inline_tags_of_any_family_stay_in_the_content(family: str) -> None:
     tags = KNOWN_TAGS[family]
     content = f"{tags.open}{THOUGHT}{tags.close}{ANSWER}"
     completion = read(answer(content=content))
     assert (completion.content, completion.reasoning, completion.trace_kind) == (content, "", "full")
+
+
+HARMONY = f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|start|>assistant<|channel|>final<|message|>{ANSWER}"
+
+
+@pytest.mark.parametrize("end", ["", "<|return|>"])
+@pytest.mark.parametrize("also", [{}, {"reasoning": THOUGHT}, {"reasoning_content": None}])
+def test_leaked_harmony_is_read(end: str, also: dict[str, Any]) -> None:
+    completion = read(answer(content=HARMONY + end, **also))
+    assert (completion.content, completion.reasoning, completion.trace_kind) == (ANSWER, THOUGHT, "full")
+    for tags in (KNOWN_TAGS["think"], KNOWN_TAGS["harmony"]):  # whichever the run was told to look for
+        assert parse_trace(completion, tags=tags).answer == ANSWER
+
+
+def test_leaked_harmony_that_was_cut_is_truncated() -> None:
+    completion = read(answer("length", content=HARMONY[:40]))
+    assert (completion.content, completion.finish_reason) == ("", "length")
+    assert THOUGHT.startswith(completion.reasoning)
+
+
+@pytest.mark.parametrize("who", FULL)
+def test_every_shape_over_a_socket(who: str, provider: Any) -> None:
+    name = who.split()[0].strip(",")
+    completion = provider.completes(name if name in PRESETS and name != "ollama" else "vllm", answer(**FULL[who]))
+    assert parse_trace(completion).answer.strip() == ANSWER
+
+
+ENDS = [
+    *[
+        ("deepseek", raw, reason)
+        for raw, reason in [("stop", "stop"), ("length", "length"), ("tool_calls", "tool_calls")]
+    ],
+    ("deepseek", "content_filter", "refused"),
+    ("azure", "function_call", "tool_calls"),
+    ("azure", "content_filter", "refused"),
+    ("openrouter", "stop", "stop"),
+    ("together", "eos", "stop"),
+    ("mistral", "model_length", "length"),
+    ("zhipu", "sensitive", "refused"),
+    ("zhipu", "model_context_window_exceeded", "length"),
+    ("tgi", "eos_token", "stop"),
+    ("tgi", "stop_sequence", "stop"),
+    ("sglang", "something_new", "unknown"),
+]
+GAVE_UP = [
+    ("deepseek", "insufficient_system_resource"),
+    ("sglang", "abort"),
+    ("mistral", "error"),
+    ("openrouter", "error"),
+    ("zhipu", "network_error"),
+]
+
+
+@pytest.mark.parametrize(("name", "raw", "reason"), ENDS)
+def test_every_end_over_a_socket(name: str, raw: str, reason: str, provider: Any) -> None:
+    completion = provider.completes(name, answer(raw, reasoning_content=THOUGHT, content=ANSWER))
+    assert (completion.finish_reason, completion.raw_finish_reason) == (reason, raw)
+
+
+@pytest.mark.parametrize(("name", "raw"), GAVE_UP)
+def test_a_server_that_gave_up_over_a_socket(name: str, raw: str, provider: Any) -> None:
+    assert provider.fails(name, 200, answer(raw, content=ANSWER)).transient
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "kind"),
+    [
+        ("openrouter", {"error": {"code": 502, "message": "Provider disconnected"}}, "http"),
+        ("openrouter", {"error": {"code": 402, "message": "Insufficient credits"}}, "quota"),
+        (
+            "openrouter",
+            {"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "x"}, "message": {}}]},
+            "http",
+        ),
+        ("minimax", {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, "rate_limited"),
+        ("minimax", {"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, "auth"),
+        ("minimax", {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "quota"),
+        ("minimax", {"base_resp": {"status_code": 1027, "status_msg": "output sensitive"}}, "refused"),
+        ("sglang", {"object": "error", "message": "Died", "type": "InternalServerError", "code": 500}, "http"),
+    ],
+)
+def test_an_error_at_http_200_over_a_socket(name: str, body: Any, kind: str, provider: Any) -> None:
+    assert provider.fails(name, 200, body).kind == kind
 
 
 SIGNED = {"type": "thinking", "thinking": THOUGHT, "signature": "EqQB"}
@@ -612,7 +695,9 @@ PAYLOADS = fields(
 )
 
 
-@given(JSON | PAYLOADS, st.sampled_from([MINE, *PRESETS.values()]))
+@given(
+    JSON | PAYLOADS, st.sampled_from([MINE, *(p for p in PRESETS.values() if p.format.path == "/chat/completions")])
+)
 def test_whatever_comes_is_a_completion_or_a_teacher_error(payload: Any, preset: Preset) -> None:
     try:
         completion = decode(payload, preset=preset)

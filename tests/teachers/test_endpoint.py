@@ -120,6 +120,37 @@ async def test_an_authorization_of_ones_own_goes_before_the_key() -> None:
         assert server.log[0].headers["authorization"] == "Basic abc"
 
 
+@pytest.mark.parametrize("name", ["X-API-Key", "x-api-key"])
+async def test_a_header_of_ones_own_goes_before_those_of_the_format(name: str) -> None:
+    seen: list[Request] = []
+
+    def handler(request: Request) -> Reply:
+        seen.append(request)
+        return Reply.json({"content": [{"type": "text", "text": "4"}], "stop_reason": "end_turn"})
+
+    with LoopbackServer(handler) as server:
+        own = {name: "another", "anthropic-version": "2099-01-01"}
+        await ask(open_teacher("anthropic:m", base_url=server.url, api_key=KEY, headers=own))
+    assert (seen[0].headers["x-api-key"], seen[0].headers["anthropic-version"]) == ("another", "2099-01-01")
+
+
+async def test_a_query_in_the_address_stays_there() -> None:
+    """Azure's dated interface wants one, and it holds the deployment in the path."""
+    seen: list[Request] = []
+
+    def handler(request: Request) -> Reply:
+        seen.append(request)
+        return Reply.json(PAYLOAD)
+
+    with LoopbackServer(handler) as server:
+        url = f"{server.url}/openai/deployments/d?api-version=2024-10-21"
+        teacher = open_teacher("azure:d", base_url=url, api_key=KEY)
+        await ask(teacher)
+    assert seen[0].path == "/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    assert seen[0].headers["api-key"] == KEY
+    assert "api-version" not in repr(teacher)
+
+
 # The key
 
 

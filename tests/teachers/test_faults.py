@@ -22,6 +22,7 @@ from cot_distill.errors import (
     UnavailableError,
     UnknownModelError,
 )
+from cot_distill.teachers import PRESETS
 from cot_distill.teachers.error_bodies import redact
 from cot_distill.teachers.faults import body_error, retry_after, teacher_error
 
@@ -258,6 +259,13 @@ CASES: list[tuple[str, int, Any, str]] = [
     ("bedrock", 429, {"message": "Too many tokens, please wait before trying again."}, "rate_limited"),
     ("bedrock", 400, {"__type": "ThrottlingException", "message": "Rate exceeded"}, "rate_limited"),
     ("bedrock", 429, {"__type": "ModelNotReadyException", "message": "Not ready"}, "rate_limited"),
+    ("azure", 400, openai("The prompt triggered Azure OpenAI's content management policy"), "refused"),
+    ("azure", 401, openai("Access denied due to invalid subscription key", None, "401"), "auth"),
+    ("azure", 404, openai("The API deployment does not exist", None, "DeploymentNotFound"), "unknown_model"),
+    ("azure", 429, openai("Please retry after 20 seconds.", None, "RateLimitReached"), "rate_limited"),
+    ("azure", 429, openai("x", "insufficient_quota", "insufficient_quota"), "quota"),
+    ("azure", 408, openai("Operation timed out", None, "Timeout"), "timeout"),
+    ("azure", 500, openai("x", None, "InternalServerError"), "http"),
     ("bedrock", 403, {"Message": "You may not"}, "auth"),
     # 7. Hosted open models
     (
@@ -327,6 +335,11 @@ def test_what_a_provider_means(provider: str, status: int, body: Any, kind: str)
     check(error, kind)
     assert error.provider == provider
     assert str(error).startswith(f"{provider} answered {status}")
+
+
+@pytest.mark.parametrize(("name", "status", "body", "kind"), [case for case in CASES if case[0] in PRESETS])
+def test_the_same_over_a_socket(name: str, status: int, body: Any, kind: str, provider: Any) -> None:
+    check(provider.fails(name, status, body), kind)
 
 
 # --- errors at HTTP 200 ---
@@ -620,6 +633,8 @@ def test_a_phrase_far_down_is_not_believed() -> None:
         ({"x_request_id": "a", "request_id": "b"}, {"request_id": "c"}, "a"),
         ({"request_id": "b"}, b"", "b"),
         ({"x_amzn_requestid": "d"}, b"", "d"),
+        ({"apim_request_id": "e"}, {"id": "f"}, "e"),
+        ({}, {"error": {"message": "x"}, "responseId": "g"}, "g"),
         ({}, {"type": "error", "error": {"type": "x"}, "request_id": "req_1"}, "req_1"),
         ({}, {"error": {"message": "x", "request_id": "req_2"}}, "req_2"),
         ({}, {"error": {"message": "x"}, "id": "gen-1"}, "gen-1"),
@@ -638,6 +653,8 @@ SECRETS = [
     "xai-abcd1234efgh",
     "hf_abcdefghij",
     "AIzaSyA1234567890abcdef",
+    "ABSKQmVkcm9ja0FQSUtleS1x+x/y==",
+    "bedrock-api-key-YmVkcm9jay5h+x/y==",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_",
     "0123456789abcdef0123456789abcdef.AbCdEfGh12",
     "ABCDEFGH1234567890abcdefgh123456",

@@ -23,6 +23,8 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for preset in PRESETS.values():
         for variable in preset.key_env:
             monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://ours.openai.azure.com/")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
 
 
 class Listener:
@@ -107,7 +109,7 @@ def test_a_provider_of_ones_own() -> None:
         (None, "no teacher given"),
         ("", "no provider ''"),
         ("deepseek-flash", "write provider:model; there is no provider 'deepseek-flash'"),
-        ("Deepseek:m", "no provider 'Deepseek'. Known: cerebras, dashscope, deepseek"),
+        ("Deepseek:m", "no provider 'Deepseek'. Known: anthropic, azure, bedrock"),
         (":m", "no provider ''"),
         ("vllm", "names no model: write vllm:MODEL"),
         ("vllm:", "names no model: write vllm:MODEL"),
@@ -189,3 +191,40 @@ def test_a_base_url_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="base_url") as caught:
         open_teacher("vllm:m", base_url=address)
     assert "pass@" not in str(caught.value)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("spec", "address"),
+    [
+        ("azure:dep", "https://ours.openai.azure.com/openai/v1"),
+        ("bedrock:m", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
+    ],
+)
+def test_an_address_may_hold_what_the_environment_says(spec: str, address: str) -> None:
+    teacher = open_teacher(spec, api_key=KEY)
+    assert repr(teacher) == f"Endpoint({spec!r}, base_url={address!r})"
+    assert open_teacher(spec, base_url=address, api_key=KEY).name == spec
+
+
+@pytest.mark.parametrize(("spec", "variable"), [("azure:dep", "AZURE_OPENAI_ENDPOINT"), ("bedrock:m", "AWS_REGION")])
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_without_it_the_variable_is_named(
+    spec: str, variable: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv(variable)
+    else:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=f"no address for .*: set {variable}, or pass base_url"):
+        open_teacher(spec, api_key=KEY)
+    given = open_teacher(spec, base_url="https://a.example.com/x", api_key=KEY)
+    assert given.name == f"{spec}@a.example.com"
+
+
+def test_ollama_at_an_address_for_openai_s_clients_is_asked_in_their_words(listener: Listener) -> None:
+    """What worked before still does: `/v1` is its imitation of chat completions."""
+    assert listener.hears(open_teacher("ollama:m", base_url=listener.url + "/")) == ("m", None)
+    assert open_teacher("ollama:m", base_url="http://gpu-7:11434").name == "ollama:m"

@@ -1,0 +1,70 @@
+"""Training a student: losses, projectors and layer maps.
+
+Needs the extra "train". Importing this loads nothing heavy: torch comes with the first name that needs it, and none
+of these names needs transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cot_distill.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from cot_distill.student.feature_losses import attention_loss, hidden_state_loss
+    from cot_distill.student.fused_kd import TeacherHidden, TeacherTopK, fused_linear_kd_loss
+    from cot_distill.student.heads import Head
+    from cot_distill.student.kd import kd_loss
+    from cot_distill.student.layer_map import LayerMap
+    from cot_distill.student.positions import KDLoss
+    from cot_distill.student.projectors import Projector
+    from cot_distill.student.sparse_kd import sparse_kd_loss
+
+__all__ = [
+    "Head",
+    "KDLoss",
+    "LayerMap",
+    "Projector",
+    "TeacherHidden",
+    "TeacherTopK",
+    "attention_loss",
+    "fused_linear_kd_loss",
+    "hidden_state_loss",
+    "kd_loss",
+    "sparse_kd_loss",
+]
+
+_HOMES = {
+    "Head": "heads",
+    "KDLoss": "positions",
+    "LayerMap": "layer_map",
+    "Projector": "projectors",
+    "TeacherHidden": "fused_kd",
+    "TeacherTopK": "fused_kd",
+    "attention_loss": "feature_losses",
+    "fused_linear_kd_loss": "fused_kd",
+    "hidden_state_loss": "feature_losses",
+    "kd_loss": "kd",
+    "sparse_kd_loss": "sparse_kd",
+}
+"""In which file of this package each public name lives."""
+
+_OF_THE_EXTRA = ("accelerate", "peft", "safetensors", "torch", "transformers")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
+            raise
+        raise MissingExtraError(f"cot_distill.student.{name}", "train") from error
+    globals()[name] = found  # so that the next look finds it at once
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
