@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
 from cot_distill.errors import TeacherError
-from cot_distill.teachers import error_bodies, faults
+from cot_distill.teachers import error_bodies, faults, waits
 from cot_distill.teachers.presets import Preset
 from cot_distill.transport import Reply, Transport
 from cot_distill.types import Completion, Message, Sampling
@@ -110,6 +111,7 @@ class Endpoint:
                 "latency": reply.seconds,
                 "raw": reply.body.decode("utf-8", "replace"),
                 "request_id": error_bodies.request_id(reply.headers, payload),
+                "allowance": waits.allowance(reply.headers, now=time.time()),
             }
         )
 

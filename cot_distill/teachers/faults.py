@@ -11,13 +11,10 @@ that tell a quota from a rate limit and a refusal from a wrong key, then what a 
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cot_distill.errors import (
@@ -30,10 +27,9 @@ from cot_distill.errors import (
     UnknownModelError,
 )
 from cot_distill.teachers.error_bodies import Said, describe, one_line, read_error, request_id
+from cot_distill.teachers.waits import LONGEST_WAIT, retry_after
 
-__all__ = ["body_error", "retry_after", "teacher_error"]
-
-_LONGEST_WAIT = 15 * 60.0
+__all__ = ["body_error", "teacher_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +232,7 @@ def _error(
     elif obey == "false" and error.transient:
         error, advice = RequestError, "the server says that asking again will not help"
     wait = retry_after(headers, payload, now=time.time() if now is None else now, status=meant)
-    if error.transient and wait is not None and wait > _LONGEST_WAIT:
+    if error.transient and wait is not None and wait > LONGEST_WAIT:
         error, kind, advice = QuotaError, "quota", f"it asks to wait {wait / 60:.0f} minutes; {_PAY}"
     words = one_line(said.text or " ".join(sorted(said.codes)))
     return error(
@@ -247,91 +243,3 @@ def _error(
         retry_after=wait,
         kind=kind,
     )
-
-
-# --- how long to wait ---
-
-_AMOUNT = (
-    r"(\d+(?:\.\d+)?)\s*"
-    r"(ms|milliseconds?|d(?:ays?)?|h(?:ours?|rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)(?![a-z])"
-)
-_DURATION = re.compile(rf"(?:{_AMOUNT}[\s,]*)+", re.IGNORECASE)
-_ASKED = re.compile(rf"\b(?:try again|retry|wait)(?: in| after| for)? ({_DURATION.pattern})", re.IGNORECASE)
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def retry_after(headers: Mapping[str, str], payload: Any, *, now: float, status: int = 429) -> float | None:
-    """How long the server asks to wait, in seconds, or None where it does not say.
-
-    The first that is there counts: ``retry-after-ms``, ``retry-after`` (seconds or a date), a delay in the body,
-    and for a 429 the reset time of the window that is fullest.
-
-    Args:
-        headers: Names in lower case.
-        payload: The parsed body, or None.
-        now: Seconds since the epoch.
-        status: The HTTP status.
-
-    Returns:
-        Seconds, 0 or more, or None.
-
-    Example:
-        >>> retry_after({"retry-after": "2.5"}, None, now=0.0)
-        2.5
-        >>> retry_after({}, {"error": {"message": "Please try again in 1m30s."}}, now=0.0)
-        90.0
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return max(0.0, milliseconds / 1000)
-    wait = _number(headers.get("retry-after"))
-    if wait is None:
-        wait = _until(headers.get("retry-after"), now)
-    if wait is None:
-        said = read_error(payload, "") or Said()
-        asked = _ASKED.search(said.text[:2000])
-        wait = _duration(said.delay) or _duration(asked[1] if asked else "")
-    if wait is None and status == 429:
-        wait = _fullest_window(headers, now)
-    return None if wait is None else max(0.0, wait)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _until(date: str | None, now: float) -> float | None:
-    try:
-        then = parsedate_to_datetime(date or "")
-        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
-def _duration(text: str) -> float | None:
-    """Seconds in ``6m0s``, ``17ms``, ``3 seconds``."""
-    if _DURATION.fullmatch(text.strip()) is None:
-        return None
-    amounts = re.findall(_AMOUNT, text.lower())
-    return sum(float(n) * (0.001 if unit.startswith(("ms", "mil")) else _SECONDS[unit[0]]) for n, unit in amounts)
-
-
-def _fullest_window(headers: Mapping[str, str], now: float) -> float | None:
-    windows = []
-    for name, value in headers.items():
-        if not name.startswith("x-ratelimit-reset"):
-            continue
-        wait = _duration(value) if _number(value) is None else _number(value)
-        if wait is None:
-            continue
-        if wait > 1e9:  # a moment, not a span: seconds or milliseconds since the epoch
-            wait = (wait / 1000 if wait > 1e11 else wait) - now
-        limit, left = (_number(headers.get(name.replace("reset", what))) for what in ("limit", "remaining"))
-        share = left / limit if limit and left is not None and left >= 0 else 1.0
-        if share == 0 or wait <= _LONGEST_WAIT:  # a day's window that still has room is not what stopped us
-            windows.append((share, wait))
-    return min(windows)[1] if windows else None

@@ -24,7 +24,8 @@ from cot_distill.errors import (
 )
 from cot_distill.teachers import PRESETS
 from cot_distill.teachers.error_bodies import redact
-from cot_distill.teachers.faults import body_error, retry_after, teacher_error
+from cot_distill.teachers.faults import body_error, teacher_error
+from cot_distill.teachers.waits import retry_after
 
 KINDS = {
     "http": UnavailableError,
