@@ -138,7 +138,7 @@ class AdaptiveLimit:
         """
         self._meter.ended(now)
         self._failed_share *= 1 - _LATELY
-        self._refusals.answered()
+        self._refusals.answered(sent)
         if self._phase == "storm":
             self._begin(now)
         self._gate = self._gate + 1 if self._gate + 1 < self._size else math.inf
@@ -168,6 +168,11 @@ class AdaptiveLimit:
             hint: How long the server asks to wait, in seconds.
         """
         self._meter.ended(now)
+        braked = self._refusals.creeping
+        if self._refusals.is_noise(now, sent, hint or 0.0):
+            if braked:
+                self._begin(now)
+            return
         self._overloaded(now, sent, hint or 0.0)
 
     def failed(self, now: float, sent: Sent, *, timed_out: bool = False) -> None:

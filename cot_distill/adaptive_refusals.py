@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from cot_distill.adaptive_noise import Noise
+
 __all__ = ["Refusals", "Sent"]
 
 _CREEP = 100
@@ -61,6 +63,7 @@ class Refusals:
         """Whether the limit was set by a refusal, and goes up slot by slot."""
         self.storm = False
         """Whether nothing is accepted at all."""
+        self._noise = Noise()
         self._newest = 0  # the last request that was sent
         self._cut_at = 0  # requests up to this number were sent before the last cut
         self._floor = 0.0  # what the present episode leaves at least
@@ -73,8 +76,9 @@ class Refusals:
         self._left = self._pace = 0  # answers until the next slot, and from there to the one after it
         self._not_before = self._word = 0.0  # time of the next slot at the earliest; seconds that a refusal takes
 
-    def answered(self) -> None:
+    def answered(self, sent: Sent) -> None:
         """An answer came: something is accepted."""
+        self._noise.count(sent.in_flight, refused=False)
         self._share *= 1 - _RECENT
         self._since, self.storm = None, False
         self._barren = max(0, self._barren - 1)
@@ -84,6 +88,20 @@ class Refusals:
         self._newest = number
         if self.broken is not None:
             self.broken, self._since, self._barren = None, None, 0
+
+    def is_noise(self, now: float, sent: Sent, hint: float) -> bool:
+        """Count a refusal, and tell whether it is one of those that would come whatever we do: then only wait."""
+        self._noise.count(sent.in_flight, refused=True)
+        if not self._noise.share and self._noise.is_found():
+            self._share = self._noise.share
+        elif self._noise.share and not self._noise.is_still():
+            self._noise.lost()
+        if not self._noise.share or self._share > self._noise.tolerated:
+            return False
+        self._share += _RECENT * (1 - self._share)
+        self._strain, self.creeping = 0, False
+        self._hint(now, hint)
+        return True
 
     def is_new(self, sent: Sent) -> bool:
         """Whether the request was sent after the last cut."""
@@ -106,8 +124,7 @@ class Refusals:
         """
         self._share += _RECENT * (1 - self._share)
         self._since = now if self._since is None and absent else self._since
-        if hint > 0:
-            self.blocked_until = max(self.blocked_until, now + hint)
+        self._hint(now, hint)
         accepted = sent.in_flight - 1.0
         if in_flight == 0 and absent:
             self._pause(now)
@@ -117,7 +134,7 @@ class Refusals:
         if self.storm:
             return 1.0
         self._floor = max(1.0, _DEEPEST * size)
-        self._strain = 0 if self._share <= _TOLERATED else self._strain + 1 if size <= self._after else 1
+        self._strain = 0 if self._share <= max(_TOLERATED, self._noise.tolerated) else self._strain + 1 if size <= self._after else 1
         if self._strain < 2:
             self._top = size
         target = accepted if self._strain < 2 else min(size - 1, size * _CUT ** (self._strain - 1))
@@ -125,6 +142,10 @@ class Refusals:
         self._word = min(now - sent.at, _LONGEST_WORD)
         self._start_creeping(now, hint)
         return self._after
+
+    def _hint(self, now: float, hint: float) -> None:
+        if hint > 0:
+            self.blocked_until = max(self.blocked_until, now + hint)
 
     def _pause(self, now: float) -> None:
         """Nothing was accepted and nothing is under way: wait, ever longer, then try with a single request."""

@@ -238,6 +238,21 @@ def test_answers_that_need_longer_than_the_timeout_do_not_either() -> None:
     assert trace.mean_limit(0.3) > 24
 
 
+@pytest.mark.parametrize(("endpoint", "best"), [(Endpoint(), 100), (Endpoint(slots=48), 48), (Endpoint(knee=48), 48)])
+@pytest.mark.parametrize("moody", [0.04, 0.15])
+def test_refusals_that_would_come_anyhow_do_not_hold_it_back(endpoint: Any, best: int, moody: float) -> None:
+    endpoint = replace(endpoint, moody=moody)
+    auto = simulate(endpoint, 6000, control=AdaptiveLimit(most=100))
+    fixed = simulate(endpoint, 6000, control=Fixed(best))
+    assert auto.part(0.3)[0] > 0.85 * fixed.part(0.3)[0]
+
+
+def test_a_limit_behind_random_refusals_is_found_all_the_same() -> None:
+    trace = simulate(Endpoint(refuse_above=40, moody=0.04), 8000)
+    assert 20 < trace.mean_limit(0.4) < 60
+    assert trace.part(0.4)[1] < 0.12
+
+
 def test_without_token_counts_it_only_stops_later() -> None:
     endpoint = Endpoint(knee=32)
     trace, fixed = simulate(endpoint, 2000, tokens=False), simulate(endpoint, 2000, control=Fixed(32))

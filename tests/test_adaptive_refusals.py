@@ -31,7 +31,7 @@ class Endpoint:
 
     def answer(self, times: int = 1) -> None:
         for _ in range(times):
-            self.refusals.answered()
+            self.refusals.answered(Sent(0, self.now, 1))
 
 
 def test_the_limit_comes_down_to_what_was_accepted() -> None:

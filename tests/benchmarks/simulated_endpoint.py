@@ -46,6 +46,8 @@ class Endpoint:
     """Seconds on the wire: what a refusal takes."""
     down: tuple[tuple[float, float], ...] = ()
     """Spans of time in which all is refused."""
+    moody: float = 0.0
+    """Share of requests that is refused, however many there are."""
     flaky: float = 0.0
     """Share of answers that are lost."""
     timeout: float = INF
@@ -109,6 +111,7 @@ class Server:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.capacity = self.pace = 1.0
+        self._moods = random.Random(3)
         self.running: list[tuple[float, int, Request]] = []
         self.queue: deque[Request] = deque()
         self._now = self._done = 0.0  # the work that one request would have got done since the beginning
@@ -126,6 +129,8 @@ class Server:
         return self._now + max(0.0, self.running[0][0] - self._done) / self._speed() if self.running else INF
 
     def take(self, now: float, request: Request) -> bool:
+        if self.endpoint.moody and self._moods.random() < self.endpoint.moody:
+            return False
         self.advance(now)
         spec = self.endpoint
         if any(begin <= now < end for begin, end in spec.down):
