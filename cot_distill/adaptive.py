@@ -140,6 +140,7 @@ class AdaptiveLimit:
         self._failed_share *= 1 - _LATELY
         self._refusals.answered(sent)
         if self._phase == "storm":
+            self._failed_share = 0.0  # what failed before says nothing of an endpoint that is back
             self._begin(now)
         self._gate = self._gate + 1 if self._gate + 1 < self._size else math.inf
         self._shut_gate(now)

@@ -29,7 +29,9 @@ _DEEPEST = 0.5
 _COLLAPSED = 0.25
 """A limit that a series of cuts left below this part says little of the endpoint: it starts anew, not by slots."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
-"""Seconds without requests after nothing at all was accepted; doubled each time."""
+"""Seconds without requests after nothing at all was accepted."""
+_PAUSES_SHARE = 0.25
+"""A pause as part of the time since the last answer: whenever the endpoint is back, little more is lost."""
 _LONGEST_WORD = 5.0
 """Seconds that a new slot is given to be refused, at most: as long as the last one took, but some take minutes."""
 _HINTS_SHARE = 1 / 20
@@ -80,8 +82,10 @@ class Refusals:
         """An answer came: something is accepted."""
         self._noise.count(sent.in_flight, refused=False)
         self._share *= 1 - _RECENT
-        self._since, self.storm = None, False
+        if self.storm:  # what was refused in it says nothing of an endpoint that is back
+            self._share, self._barren = self._noise.share, 1
         self._barren = max(0, self._barren - 1)
+        self._since, self.storm = None, False
 
     def sent(self, number: int) -> None:
         """A request leaves. If the endpoint counted as broken, someone tries anew: so do we."""
@@ -134,7 +138,10 @@ class Refusals:
         if self.storm:
             return 1.0
         self._floor = max(1.0, _DEEPEST * size)
-        self._strain = 0 if self._share <= max(_TOLERATED, self._noise.tolerated) else self._strain + 1 if size <= self._after else 1
+        if self._share <= max(_TOLERATED, self._noise.tolerated):
+            self._strain = 0
+        else:
+            self._strain = self._strain + 1 if size <= self._after else 1
         if self._strain < 2:
             self._top = size
         target = accepted if self._strain < 2 else min(size - 1, size * _CUT ** (self._strain - 1))
@@ -151,9 +158,9 @@ class Refusals:
         """Nothing was accepted and nothing is under way: wait, ever longer, then try with a single request."""
         self._barren += 1
         self.storm = self._barren > 1
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._barren - 1, 16))
-        self.blocked_until = max(self.blocked_until, now + pause)
         since = now if self._since is None else self._since
+        pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, _PAUSES_SHARE * (now - since)))
+        self.blocked_until = max(self.blocked_until, now + pause)
         if now - since >= _PATIENCE and self._barren >= _BARREN:
             self.broken = f"it has accepted no request for {(now - since) / 60:.0f} minutes"
 
