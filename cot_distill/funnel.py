@@ -30,6 +30,7 @@ class Funnel:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._counts: list[int] = []
+        self._asked: list[bool] = []
 
     def begin(self, items: Iterable[T]) -> Iterator[T]:
         """Count what comes in before the first stage."""
@@ -49,11 +50,21 @@ class Funnel:
             for name, (came, went) in zip(self._names, counts, strict=True)
         )
 
+    @property
+    def taker(self) -> int | None:
+        """Where nothing came out at the end: the number of the stage that is the reason. None: nothing went in."""
+        for place in reversed(range(len(self._names))):
+            if self._counts[place] or not self._asked[place]:
+                return place
+        return None
+
     def _counted(self, items: Iterable[T]) -> Iterator[T]:
         place = len(self._counts)
         self._counts.append(0)
+        self._asked.append(False)
 
         def counted() -> Iterator[T]:
+            self._asked[place] = True
             for item in items:
                 self._counts[place] += 1
                 yield item

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cot_distill import formatters, writers
+from cot_distill.arguments import check_text, check_verifiers
 from cot_distill.blocking import run_blocking
 from cot_distill.card import dataset_card
+from cot_distill.choosing import check_parts, choose, why_nothing
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError, RunError
-from cot_distill.funnel import Funnel, Stage
+from cot_distill.funnel import Funnel
 from cot_distill.identity import name_of
 from cot_distill.judging import Judge, judge_places
 from cot_distill.ledger import Ledger
@@ -154,13 +156,16 @@ class Run:
             What the writer returns.
 
         Raises:
-            ConfigError: Not one row is left: a dataset is never empty without a word.
+            ConfigError: Not one row is left: a dataset is never empty without a word. Or one of the arguments is
+                something else.
         """
+        check_parts(writer, filters, formatter)
         funnel = Funnel()
-        rows = map(formatter, self._chosen(filters, funnel, include_wrong=include_wrong))
+        rows = map(formatter, choose(self.samples(), filters, funnel, include_wrong=include_wrong))
         first = next(rows, None)
         if first is None:
-            raise ConfigError(self._nothing_left(funnel.stages))
+            reason = why_nothing(funnel, filters, next(self.failures(), None))
+            raise ConfigError(f"{self.path} has no row to write: {reason}")
         self._funnel = funnel  # before the writer runs: a card that it writes tells how the rows were chosen
         return writer(chain([first], rows))
 
@@ -208,8 +213,9 @@ class Run:
             allow_demo: Publish even what the demo teacher wrote.
 
         Raises:
-            ConfigError: The rows were written by the demo program, not by a model.
+            ConfigError: The rows were written by the demo program, not by a model. Or there is no such name.
         """
+        check_text(repo_id, "push_to_hub(repo_id)")
         writer = writers.hugging_face(
             push_to_hub=repo_id, card=self.card, private=private, token=token, allow_demo=allow_demo
         )
@@ -219,20 +225,29 @@ class Run:
         """A dataset card in Markdown: teacher, models, date, settings and counts."""
         return dataset_card(self.recipe, self.report())
 
-    def judge(self, *verifiers: Verifier) -> Run:
-        """Judge all samples again, without asking the teacher. The new verdicts take the place of the old ones.
+    def judge(self, *verifiers: Verifier, keep: bool = True) -> Run:
+        """Judge all samples by these verifiers, without asking the teacher.
+
+        What verifiers of other names said before stays, so that one more may be added at any time. A verifier with
+        the name of an earlier one takes its place.
 
         Args:
             verifiers: At least one.
+            keep: Whether the verdicts of other verifiers stay. False: only these count from now on.
+
+        Returns:
+            This run.
 
         Raises:
-            ConfigError: There is no verifier.
+            ConfigError: There is no verifier, or this is none.
             VerifierError: The verifiers crash on everything. What was booked before stays.
             RunError: Another process is writing to the run.
         """
         if not verifiers:
             raise ConfigError("judge() needs at least one verifier, such as verifiers.exact()")
-        run_blocking(partial(self._judge, verifiers))
+        check_verifiers(verifiers, "judge()")
+        self._funnel = Funnel()  # an export from before tells nothing of the verdicts of now
+        run_blocking(partial(self._judge, verifiers, keep=keep))
         return self
 
     def reask(self, *kinds: str) -> int:
@@ -274,25 +289,6 @@ class Run:
         with Ledger(self.path, writable=True) as ledger:
             return ledger.journal.compact()
 
-    def _chosen(self, filters: tuple[Filter, ...], funnel: Funnel, *, include_wrong: bool) -> Iterator[Sample]:
-        """The samples that get through the filters. Wrong ones stay out, unless a filter must see them."""
-        samples = funnel.begin(self.samples())
-        must_see = [place for place, chosen in enumerate(filters, 1) if getattr(chosen, "needs_wrong", False)]
-        drop_wrong_at = max(must_see, default=0)
-        for place, chosen in enumerate([*filters, None]):
-            if place == drop_wrong_at and not include_wrong:
-                samples = funnel.after("not wrong", _not_wrong(samples))
-            if chosen is not None:
-                samples = funnel.after(chosen, chosen(samples))
-        return samples
-
-    def _nothing_left(self, stages: tuple[Stage, ...]) -> str:
-        failure = next(self.failures(), None)
-        failed = "" if failure is None else f"; the first failure: {failure.kind}: {failure.message}"
-        samples = stages[0].came_in if stages else sum(1 for _ in self.samples())
-        lost = "".join(f", {stage.went_out} left after `{stage.name}`" for stage in stages)
-        return f"{self.path} has no row to write: {samples} samples{lost}{failed}"
-
     def _outcome(self, record: Record) -> Outcome:
         if record.completion is None:
             assert record.failure is not None  # noqa: S101 - one of the two is always there
@@ -316,15 +312,12 @@ class Run:
             tries=record.tries,
         )
 
-    async def _judge(self, verifiers: tuple[Verifier, ...]) -> None:
+    async def _judge(self, verifiers: tuple[Verifier, ...], *, keep: bool = True) -> None:
         with Ledger(self.path, writable=True) as ledger:
-            judge = Judge(verifiers, ledger, reading=(self.recipe.tags, self.recipe.prefilled))
+            judge = Judge(verifiers, ledger, reading=(self.recipe.tags, self.recipe.prefilled), keep=keep)
             async with entered(*verifiers):
                 await judge_places(judge, ledger, ledger.latest(), read=self._outcome)
-            names = tuple(map(name_of, verifiers))
+            earlier = self.recipe.verifiers if keep else ()
+            names = tuple(dict.fromkeys([*earlier, *map(name_of, verifiers)]))
             self.recipe = self.recipe.model_copy(update={"verifiers": names})
             self.recipe.save(self.path)
-
-
-def _not_wrong(samples: Iterator[Sample]) -> Iterator[Sample]:
-    return (sample for sample in samples if sample.passed is not False)

@@ -516,7 +516,7 @@ def test_a_finished_run_is_judged_again_without_asking(tmp_path: Path) -> None:
     teacher = ScriptedTeacher(echo)
     run = Distiller(teacher).run(tasks(4), tmp_path / "run", progress=False)
     assert [sample.passed for sample in run.judge(even).samples()] == [True, False] * 2
-    assert [sample.passed for sample in run.judge(later).samples()] == [None] * 4
+    assert [sample.passed for sample in run.judge(later, keep=False).samples()] == [None] * 4
     assert len(teacher.calls) == 4
     Distiller(teacher, verifiers=[later]).run(tasks(4), tmp_path / "run", progress=False)
     assert len(teacher.calls) == 4
@@ -533,7 +533,7 @@ async def test_a_verifier_that_crashes_on_one_trace_does_not_end_the_run(tmp_pat
     run = await Distiller(teacher, verifiers=[picky]).arun(tasks(10), tmp_path / "run", progress=False)
     report = run.report()
     assert (report.samples, report.failures) == (9, {"verifier_error": 1})
-    assert [failure.message for failure in run.failures()] == ["ValueError: cannot read that"]
+    assert [failure.message for failure in run.failures()] == ["picky: ValueError: cannot read that"]
 
     def mended(task: Task, trace: Trace) -> Verdict:
         return Verdict(by="picky", passed=True)

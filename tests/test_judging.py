@@ -17,6 +17,7 @@ from cot_distill.judging import Judge
 from cot_distill.ledger import Ledger
 from cot_distill.records import Known, Slot, digest_of, verdict_mark
 from cot_distill.retry import Tries
+from cot_distill.run import Run
 from cot_distill.testing import ScriptedTeacher
 from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Trace, Usage, Verdict
 
@@ -97,19 +98,19 @@ async def test_one_crash_is_a_failure_and_is_booked(tmp_path: Path, ledger: Ledg
     assert (outcome.stage, outcome.kind, outcome.message) == (
         "verify",
         "verifier_error",
-        "ZeroDivisionError: task 2",
+        "crashing: ZeroDivisionError: task 2",
     )
     assert booked(tmp_path)[2] == ((), None)  # held back until it is known whether the verifiers work at all
     judge.flush()
     verdicts, crash = booked(tmp_path)[2]
-    assert crash == "ZeroDivisionError: task 2"
+    assert crash == "crashing: ZeroDivisionError: task 2"
     assert [verdict.by for verdict in verdicts] == ["right"]
 
 
 async def test_a_verifier_must_return_a_verdict() -> None:
     outcome = await Judge([lambda task, trace: True], None)(slot().head("verdict"), sample())  # type: ignore[list-item]
     assert isinstance(outcome, Failure)
-    assert outcome.message == "TypeError: <lambda> returned bool, not a Verdict"
+    assert outcome.message == "<lambda>: TypeError: <lambda> returned bool, not a Verdict"
 
 
 async def test_nothing_but_crashes_is_the_fault_of_the_verifier() -> None:
@@ -274,7 +275,7 @@ async def test_a_verdict_that_was_paid_for_is_not_asked_for_again(tmp_path: Path
     third = Paid()
     await run._judge((third,))
     assert third.asked == []
-    assert all([v.by for v in sample.verdicts] == ["paid"] for sample in run.samples())
+    assert all([v.by for v in sample.verdicts] == ["right", "paid"] for sample in run.samples())
     for paid, times in ((first, 1), (second, 1), (third, 1)):
         assert (paid.entered, paid.left) == (times, times)
 
@@ -322,3 +323,180 @@ async def test_verdicts_are_there_after_a_verifier_was_changed_in_a_killed_judge
         await run._judge((half,))
     assert {verdict.by for sample in run.samples() for verdict in sample.verdicts} == {"half", "right"}
     assert run.report().passed == 100
+
+
+# Text that is none, and verdicts that were never checked
+
+_ODD = "half \udc80, colour \x1b[31m, title \x1b]0;x\x07, \r\x85, a line\nand a tab\t."
+_PLAIN = "half \\udc80, colour \\x1b[31m, title \\x1b]0;x\\x07, \\r\\x85, a line\nand a tab\t."
+
+
+class Longer(Verdict):
+    """A verdict with a field that no journal knows."""
+
+    passage: str = "here"
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict(by="odd\udc80", passed=True, reason=_ODD),
+        Verdict(by="odd", passed=True).model_copy(update={"by": "odd\udc80", "reason": _ODD}),
+        Verdict.model_construct(by="odd\udc80", passed=True, reason=_ODD),
+        Longer(by="odd\udc80", passed=True, reason=_ODD),
+    ],
+    ids=["made", "copied", "unchecked", "subclass"],
+)
+async def test_text_that_no_file_can_hold_ends_no_run(tmp_path: Path, verdict: Verdict) -> None:
+    async def odd(task: Task, trace: Trace) -> Verdict:
+        return verdict
+
+    asking = teacher()
+    for _ in range(2):
+        run = await Distiller(asking, verifiers=[odd, right]).arun(tasks(3), tmp_path, progress=False)
+        assert [sample.verdicts[0] for sample in run.samples()] == [
+            Verdict(by="odd\\udc80", passed=True, reason=_PLAIN)
+        ] * 3
+    assert len(asking.calls) == 3
+    await run._judge((odd,))
+    assert run.report().passed == 3
+
+
+async def test_what_is_no_verdict_is_a_crash_of_the_verifier(tmp_path: Path) -> None:
+    def broken(task: Task, trace: Trace) -> Verdict:
+        fine = Verdict(by="broken", passed=True)
+        return fine.model_copy(update={"passed": "perhaps"}) if task.id == 1 else fine
+
+    run = await Distiller(teacher(), verifiers=[right, broken]).arun(tasks(3), tmp_path, progress=False)
+    assert run.report().failures == {"verifier_error": 1}
+    [failure] = run.failures()
+    assert failure.message.startswith("broken: ValidationError: 1 validation error for Verdict passed")
+
+
+async def test_what_a_crash_says_is_short_and_in_one_line(tmp_path: Path) -> None:
+    def odd(task: Task, trace: Trace) -> Verdict:
+        if task.id == 1:
+            raise ValueError(f"\udc80\x1b[31m\n\nand {'so on ' * 10_000}")
+        return Verdict(by="odd", passed=True)
+
+    for _ in range(2):
+        run = await Distiller(teacher(), verifiers=[odd]).arun(tasks(3), tmp_path, progress=False)
+        [failure] = run.failures()
+        assert failure.message.startswith(r"odd: ValueError: \udc80\x1b[31m and so on so on")
+        assert len(failure.message) == 2000
+
+
+# Judging again: what stays, and what is replaced
+
+
+class Checker:
+    """A verifier with a name, settings and a count of its calls."""
+
+    def __init__(self, name: str, passed: bool = True, version: int = 1) -> None:
+        self.__name__ = name
+        self.passed = passed
+        self.digest = f"{name} {version}"
+        self.asked = 0
+
+    def __call__(self, task: Task, trace: Trace) -> Verdict:
+        self.asked += 1
+        return Verdict(by=self.__name__, passed=self.passed)
+
+
+def said(run: Run) -> list[list[tuple[str, bool | None]]]:
+    """What was said of each sample, each different list once."""
+    found: list[list[tuple[str, bool | None]]] = []
+    for one in run.samples():
+        verdicts = [(verdict.by, verdict.passed) for verdict in one.verdicts]
+        if verdicts not in found:
+            found.append(verdicts)
+    return found
+
+
+async def test_verdicts_of_other_verifiers_stay_and_those_of_the_same_name_are_replaced(tmp_path: Path) -> None:
+    run = await Distiller(teacher(), verifiers=[Checker("a", passed=False)]).arun(tasks(3), tmp_path, progress=False)
+    await run._judge((Checker("b"),))
+    assert said(run) == [[("a", False), ("b", True)]]
+    assert run.report().wrong == 3
+    await run._judge((Checker("a", version=2), Checker("c")))
+    assert said(run) == [[("b", True), ("a", True), ("c", True)]]
+    assert run.recipe.verifiers == Run.open(tmp_path).recipe.verifiers == ("a", "b", "c")
+    await run._judge((Checker("d"),), keep=False)
+    assert said(run) == [[("d", True)]]
+    assert run.recipe.verifiers == ("d",)
+
+
+async def test_a_verdict_is_replaced_by_its_own_name_too_where_the_verifier_has_another(tmp_path: Path) -> None:
+    def first(task: Task, trace: Trace) -> Verdict:
+        return Verdict(by="checker", passed=False)
+
+    def second(task: Task, trace: Trace) -> Verdict:
+        return Verdict(by="checker", passed=True)
+
+    run = await Distiller(teacher(), verifiers=[first, right]).arun(tasks(2), tmp_path, progress=False)
+    await run._judge((second,))
+    assert said(run) == [[("right", True), ("checker", True)]]
+
+
+async def test_after_adding_a_verifier_a_session_that_has_them_all_judges_nothing_anew(tmp_path: Path) -> None:
+    first, second = Checker("a"), Checker("b")
+    run = await Distiller(teacher(), verifiers=[first, first]).arun(tasks(3), tmp_path, progress=False)
+    await run._judge((second,))
+    assert (first.asked, second.asked) == (6, 3)
+    run = await Distiller(teacher(), verifiers=[second, first, first]).arun(tasks(3), tmp_path, progress=False)
+    assert (first.asked, second.asked) == (6, 3)
+    assert said(run) == [[("a", True), ("a", True), ("b", True)]]
+    run = await Distiller(teacher(), verifiers=[first]).arun(tasks(3), tmp_path, progress=False)
+    assert (first.asked, second.asked) == (9, 3)  # another list: judged anew, by that list alone
+    assert said(run) == [[("a", True)]]
+
+
+async def test_judging_again_appends_and_the_old_verdicts_stay_in_the_journal(tmp_path: Path) -> None:
+    run = await Distiller(teacher(), verifiers=[right]).arun(tasks(2), tmp_path, progress=False)
+    segment = tmp_path / "journal-00000.jsonl"
+    before = segment.read_bytes()
+    await run._judge((Checker("b"),), keep=False)
+    assert segment.read_bytes().startswith(before)
+
+
+async def test_what_was_wrong_before_costs_no_verdict_of_a_judge(tmp_path: Path) -> None:
+    run = await Distiller(teacher(), verifiers=[slow_and_wrong]).arun(tasks(3), tmp_path, progress=False)
+    paid = Paid()
+    await run._judge((paid,))
+    assert paid.asked == []
+    assert said(run) == [[("slow_and_wrong", False)]]
+    await run._judge((paid,), keep=False)
+    assert len(paid.asked) == 3
+    await run._judge((Checker("b", passed=False), paid))  # paid for, so it stays although all is wrong by now
+    assert said(run) == [[("b", False), ("paid", True)]]
+    assert len(paid.asked) == 3
+
+
+async def test_a_sample_that_a_verifier_crashed_on_does_not_pass_because_of_another(tmp_path: Path) -> None:
+    def fragile(task: Task, trace: Trace) -> Verdict:
+        if task.id == 1 and broken:
+            raise ValueError("bug")
+        return Verdict(by="fragile", passed=task.id != 1)
+
+    broken = True
+    run = await Distiller(teacher(), verifiers=[fragile]).arun(tasks(3), tmp_path, progress=False)
+    await run._judge((right,))
+    assert run.report().failures == {"verifier_error": 1}
+    assert [failure.message for failure in run.failures()] == ["fragile: ValueError: bug"]
+
+    def other(task: Task, trace: Trace) -> Verdict:
+        if task.id == 1 and broken:
+            raise KeyError("another bug")
+        return Verdict(by="other", passed=True)
+
+    await run._judge((other,))
+    assert [failure.message for failure in run.failures()] == [
+        "fragile: ValueError: bug\nother: KeyError: 'another bug'"
+    ]
+    broken = False
+    await run._judge((other,))
+    assert [failure.message for failure in run.failures()] == ["fragile: ValueError: bug"]
+    await run._judge((fragile,))
+    report = run.report()
+    assert (report.passed, report.wrong, report.failures) == (2, 1, {})
+    assert said(run)[1] == [("right", True), ("other", True), ("fragile", False)]

@@ -451,6 +451,22 @@ def test_no_label_at_all() -> None:
         list(pairs.kto(attempts(("4", True), ("5", None)), balance=True))
 
 
+def test_samples_in_another_order_are_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    by_attempt = [
+        sample("4" if right else "5", right, attempt=attempt, task=task)
+        for attempt, right in enumerate((True, False))
+        for task in range(40)
+    ]
+    with pytest.raises(ConfigError, match=r"40 wrong.*must stand side by side, as run\.samples\(\) gives them$"):
+        list(pairs.dpo(by_attempt))
+    assert caplog.text.count("comes a second time: the samples of a task must stand side by side") == 1
+    caplog.clear()
+    assert len(list(pairs.dpo(sorted(by_attempt, key=lambda one: int(one.task.id))))) == 40
+    assert not caplog.records
+    assert len(list(pairs.kto(by_attempt))) == 80
+    assert len(caplog.records) == 1
+
+
 # --- a whole run ---
 
 

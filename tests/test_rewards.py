@@ -332,6 +332,38 @@ def test_a_column_that_is_not_there() -> None:
     assert one(rewards.answer_correct(column="answer"), GOOD, answer="4") == 1.0
 
 
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"solution": ["4"]}, "the column 'solution' has 1 values for 2 completions: give one for each"),
+        ({"solution": "44"}, "the column 'solution' is '44': give a list with a value for each completion"),
+        ({"solution": ["4"] * 2, "tests": ["assert 1"] * 3}, "the column 'tests' has 3 values for 2 completions"),
+    ],
+)
+@pytest.mark.parametrize("reward", [rewards.answer_correct(), rewards.from_verifier(exact())])
+def test_a_column_that_does_not_go_with_the_prompts(reward: Reward, columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        reward(["2 + 2?"] * 2, ["<think>\nEasy.\n</think>\n\n4"] * 2, **columns)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "completions", "says"),
+    [
+        (["2 + 2?"], ["4", "5"], "1 prompts and 2 completions: give a prompt for each completion"),
+        ("2 + 2?", ["4"], "a reward takes lists: `prompts` is '2"),
+        (["2 + 2?"], "4", "a reward takes lists: `completions` is '4'"),
+        (["2 + 2?"], None, "a reward takes lists: `completions` is None"),
+    ],
+)
+@pytest.mark.parametrize(
+    "reward",
+    [rewards.answer_correct(), rewards.think_format(), rewards.no_leak(), rewards.reasoning_length(maximum=9)],
+)
+def test_what_is_no_batch(reward: Reward, prompts: Any, completions: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        reward(prompts, completions, solution=["4"])
+
+
 def test_a_comparing_verifier_sees_no_thinking() -> None:
     def peeks(task: Task, trace: Trace) -> Verdict:
         return Verdict(by="peeks", passed="2 and 2" in trace.reasoning)

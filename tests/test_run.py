@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from cot_distill import Distiller, Sampling, Task, filters, formatters, writers
+from cot_distill import Distiller, Sampling, Task, filters, formatters, verifiers, writers
 from cot_distill.errors import ConfigError, RunError, VerifierError
 from cot_distill.ledger import Ledger
 from cot_distill.records import Slot
@@ -209,10 +209,8 @@ def test_export_returns_what_the_writer_returns_and_lets_its_errors_out(run: Run
     assert (tmp_path / "rows.jsonl").read_text() == "as it was"
 
 
-def test_an_empty_export_is_an_error_that_says_why(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"has no row to write: 0 samples, 0 left after `not wrong`, 0 left after `.*`"
-    ):
+def test_an_empty_export_is_an_error_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run has no row to write: `limit\(0\)` kept none of the samples$"):
         run.to_jsonl(tmp_path / "rows.jsonl", filters.limit(0))
     assert not (tmp_path / "rows.jsonl").exists()
 
@@ -268,18 +266,61 @@ def test_a_run_in_use_cannot_be_compacted(run: Run) -> None:
 # Judging and asking again
 
 
-def test_judging_again_replaces_the_verdicts_and_is_remembered(run: Run) -> None:
+def test_judging_again_adds_verdicts_or_replaces_them_and_is_remembered(run: Run) -> None:
     def long(task: Task, trace: Trace) -> Verdict:
         return Verdict(by="long", passed=int(task.id) > 3)
 
     assert run.judge(long) is run
     opened = Run.open(run.path)
     assert [[(verdict.by, verdict.passed) for verdict in sample.verdicts] for sample in opened.samples()] == [
-        [("long", number > 3)] for number in range(6)
+        [("even", number % 2 == 0), ("long", number > 3)] for number in range(6)
     ]
-    assert opened.recipe.verifiers == run.recipe.verifiers == ("long",)
+    assert opened.recipe.verifiers == run.recipe.verifiers == ("even", "long")
     report = opened.report()
+    assert (report.samples, report.passed, report.wrong) == (6, 1, 5)
+    report = run.judge(long, keep=False).report()
+    assert run.recipe.verifiers == ("long",)
     assert (report.samples, report.passed, report.wrong) == (6, 2, 4)
+
+
+def test_adding_a_verifier_never_brings_wrong_samples_into_a_dataset(run: Run) -> None:
+    rows = run.export(lambda rows: sum(1 for _ in rows), filters.passed)
+    run.judge(*verifiers.quality())
+    assert run.export(lambda rows: sum(1 for _ in rows), filters.passed) == rows == 3
+
+
+def test_an_export_from_before_says_nothing_once_the_verdicts_are_others(run: Run) -> None:
+    run.export(list, filters.passed)
+    assert run.report().funnel
+    with pytest.raises(VerifierError):
+        run.judge(crash)
+    assert run.report().funnel == ()
+    assert "exported" not in str(run.report())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((), r"judge\(\) needs at least one verifier, such as verifiers\.exact\(\)"),
+        ((None,), r"judge\(\) was given None, which is no verifier: give one such as verifiers\.exact\(\)"),
+        (("exact",), r"judge\(\) was given 'exact', which is no verifier"),
+        ((verifiers.exact,), r"judge\(\) was given verifiers\.exact, which makes a verifier: call it"),
+        ((verifiers.length,), r"judge\(\) was given verifiers\.length, which makes a verifier: call it"),
+        ((verifiers.quality(),), r"judge\(\) was given a tuple .*put a star before it.*\*verifiers\.quality\(\)"),
+        ((even, [even]), r"judge\(\) was given a list .*put a star before it"),
+        ((lambda task: task,), r"function <lambda>, which cannot be called with a task and a trace"),
+        ((Verdict,), r"class Verdict, which cannot be called with a task and a trace"),
+    ],
+)
+def test_what_is_no_verifier_is_refused_before_anything_is_judged(
+    run: Run, given: Any, says: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        run.judge(*given)
+    assert len(str(caught.value)) < 250
+    assert capsys.readouterr() == ("", "")
+    assert not caplog.records
+    assert [sample.passed for sample in run.samples()] == [True, False] * 3
 
 
 def test_judging_with_a_broken_verifier_is_an_error(run: Run) -> None:

@@ -27,6 +27,7 @@ Benchmark = _Given | Mapping[str, _Given]
 """A path, the id of a dataset, a dataset, a source, or rows: texts, dicts or tasks. A dict gives names to several."""
 
 _LONGEST_CELL = 1 << 26  # characters
+_REACH_SECONDS = 10.0
 
 
 class Rows(NamedTuple):
@@ -95,8 +96,11 @@ def _at(place: str | PathLike[str]) -> Rows:
     if path.is_file():
         return _file(path)
     is_id = isinstance(place, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", place)
-    if path.is_dir() or (is_id and path.suffix not in _FORMATS):
+    if path.is_dir():
         return _load(str(path))
+    if is_id and path.suffix not in _FORMATS:
+        _reach_hub(str(place))
+        return _load(str(place))
     raise SourceError(f"there is no benchmark {str(place)!r}: give the path of a file, or the id of a dataset")
 
 
@@ -187,6 +191,29 @@ _FORMATS = {
     ".parquet": ("row", _parquet),
     ".txt": ("line", _lines),
 }
+
+
+def _reach_hub(name: str) -> None:
+    """See at once that there is no way to the Hub: left to itself, `datasets` tries for half a minute.
+
+    Raises:
+        SourceError: Nobody answers. Whatever a server answers is left to `datasets`, which has the words for it.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.utils import HfHubHTTPError  # type: ignore[attr-defined]
+
+    if HF_HUB_OFFLINE:
+        return
+    try:
+        HfApi().dataset_info(name, timeout=_REACH_SECONDS)
+    except HfHubHTTPError:
+        return
+    except Exception as error:  # of the HTTP library that the package happens to use
+        raise SourceError(
+            f"the Hub cannot be reached for the dataset {name} ({type(error).__name__}: {error}): check the "
+            "connection, give the path of a file, or set HF_HUB_OFFLINE=1 if the dataset is in the local cache"
+        ) from error
 
 
 def _load(name: str) -> Rows:

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 
+from cot_distill.arguments import check_count, check_function
 from cot_distill.errors import ConfigError
 from cot_distill.types import Sample
 
@@ -39,12 +40,19 @@ class Dropping:
         decide: Decides about the samples of one stream.
         on_drop: Is told of each sample that is dropped, and why.
         needs_wrong: It compares right samples with wrong ones, so wrong ones must not be taken out before it.
+
+    Raises:
+        ConfigError: ``on_drop`` is no function of a sample and a reason.
     """
 
     name: str
     decide: Decide
     on_drop: OnDrop | None = None
     needs_wrong: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_drop is not None:
+            check_function(self.on_drop, f"{self.name.partition('(')[0]}(on_drop=…)", "a sample", "a reason")
 
     @property
     def __name__(self) -> str:
@@ -134,5 +142,4 @@ def at_least(minimum: int, value: int, setting: str) -> None:
     Raises:
         ConfigError: The value is below the minimum, or no whole number.
     """
-    if not isinstance(value, int) or value < minimum:
-        raise ConfigError(f"{setting} takes a whole number from {minimum} on, not {value!r}")
+    check_count(value, setting, minimum)

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 
+from cot_distill.arguments import check_function, check_text, shown
 from cot_distill.errors import ConfigError
 from cot_distill.filters._dropping import Decisions, Dropping, OnDrop, at_least
 from cot_distill.filters._text import digest
@@ -27,7 +28,8 @@ def balance(*, by: str | Callable[[Sample], Hashable], per: int, on_drop: OnDrop
         A filter. It remembers a number for each kind.
 
     Raises:
-        ConfigError: ``per`` is below 1. When it is used: a task has no such key, or its value cannot be counted.
+        ConfigError: ``per`` is below 1, or ``by`` neither text nor function. When it is used: a task has no such
+            key, or its value cannot be counted.
 
     Example:
         >>> from cot_distill.types import Task, Trace
@@ -37,6 +39,10 @@ def balance(*, by: str | Callable[[Sample], Hashable], per: int, on_drop: OnDrop
         [0, 1, 3]
     """
     at_least(1, per, "balance(per=…)")
+    if callable(by):
+        check_function(by, "balance(by=…)", "a sample")
+    else:
+        check_text(by, "balance(by=…)")
     kind_of = by if callable(by) else _metadata(by)
 
     def decide(samples: Iterator[Sample]) -> Decisions:
@@ -79,6 +85,8 @@ def sample(n: int, seed: int = 0, *, on_drop: OnDrop | None = None) -> Filter:
         True
     """
     at_least(0, n, "sample(n)")
+    if not isinstance(seed, int):
+        raise ConfigError(f"sample(seed=…) takes a whole number, not {shown(seed)}")
 
     def decide(samples: Iterator[Sample]) -> Decisions:
         # The n smallest of as many random numbers. The heap has the largest of them on top, hence the minus.

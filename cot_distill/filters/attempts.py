@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from cot_distill.arguments import check_number
 from cot_distill.errors import ConfigError
 from cot_distill.filters._dropping import Decisions, Dropping, OnDrop, at_least, by_task, judged, log
 from cot_distill.filters._text import check_part
@@ -136,6 +137,8 @@ def pass_rate(low: float, high: float, *, on_drop: OnDrop | None = None) -> Filt
         1 of 1 judged attempts are right, which is more than 0.9
         0
     """
+    check_number(low, "pass_rate(low)")
+    check_number(high, "pass_rate(high)")
     if not 0 <= low <= high <= 1:
         raise ConfigError(f"pass_rate(low, high) needs 0 <= low <= high <= 1, got {low} and {high}")
 

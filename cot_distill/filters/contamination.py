@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, get_args
 
+from cot_distill.arguments import shown
 from cot_distill.errors import ConfigError, SourceError
 from cot_distill.filters._benchmarks import Benchmark, Rows, open_benchmark, texts
 from cot_distill.filters._dropping import Decisions, Dropping, OnDrop, at_least, log
@@ -94,6 +95,12 @@ def decontaminate(
     """
     at_least(1, n, "decontaminate(n=…)")
     check_part(part, "decontaminate(part=…)", get_args(ContaminationPart))
+    if isinstance(fields, bytes) or not isinstance(fields, str | Sequence | None):
+        raise ConfigError(
+            f"decontaminate(fields=…) takes the name of a field, or a list of names, not {shown(fields)}"
+        )
+    if not isinstance(matches, str | PathLike | None) or matches == "":
+        raise ConfigError(f"decontaminate(matches=…) takes a path, not {shown(matches)}")
     looked_at = None if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
     index = _Index(n)
     for number, benchmark in enumerate(benchmarks, start=1):

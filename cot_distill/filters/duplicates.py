@@ -63,7 +63,7 @@ def dedup(*, by: DedupBy = "reasoning", near: float | None = None, on_drop: OnDr
     check_part(by, "dedup(by=…)", get_args(DedupBy))
     if near is None:
         make_find = _exact
-    elif 0 < near <= 1:
+    elif isinstance(near, int | float) and 0 < near <= 1:
         make_find = _near(near)
     else:
         raise ConfigError(f"dedup(near=…) is a share above 0 and up to 1, such as 0.8, not {near!r}")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
+from cot_distill.arguments import shown
 from cot_distill.errors import ConfigError
 from cot_distill.types import Sample
 
 __all__ = ["Attempts", "Tally", "by_task"]
+
+
+log = logging.getLogger("cot_distill")
+
+_REMEMBERED = 16
+_ORDER = "the samples of a task must stand side by side"
 
 
 class Attempts(NamedTuple):
@@ -35,6 +43,8 @@ class Tally:
 
     samples: Counter[bool | None] = field(default_factory=Counter)
     tasks: int = 0
+    scattered: bool = False
+    """Whether a task came back after another one: then its samples did not stand side by side."""
 
     def nothing(self, what: str, hint: str) -> ConfigError:
         """The error to raise where not one row came out.
@@ -53,6 +63,8 @@ class Tally:
     def _way_out(self, right: int, wrong: int, hint: str) -> str:
         if not self.tasks:
             return "no sample came in; look at run.report()"
+        if self.scattered:
+            return f"{_ORDER}, as run.samples() gives them"
         if not right and not wrong:
             return f"give the Distiller `verifiers=[…]`, or judge the run with `run.judge(…)`; then {hint}"
         if not wrong:
@@ -71,8 +83,17 @@ def by_task(samples: Iterable[Sample], tally: Tally) -> Iterator[Attempts]:
 
     Yields:
         The attempts at each task.
+
+    Raises:
+        ConfigError: One of them is no sample.
     """
-    for _, group in groupby(samples, key=lambda sample: sample.task.id):
+    first: set[int | str] = set()  # not of all tasks: samples that are sorted in another way show soon
+    for task_id, group in groupby(map(_sample, samples), key=lambda sample: sample.task.id):
+        if task_id in first and not tally.scattered:
+            tally.scattered = True
+            log.warning("pairs: task %r comes a second time: %s", task_id, _ORDER)
+        if len(first) < _REMEMBERED:
+            first.add(task_id)
         texts: dict[tuple[str, str], list[Sample]] = {}
         for sample in group:
             tally.samples[sample.passed] += 1
@@ -85,6 +106,12 @@ def by_task(samples: Iterable[Sample], tally: Tally) -> Iterator[Attempts]:
                 attempts.of(passed).append(next(sample for sample in same if sample.passed is passed))
         tally.tasks += 1
         yield attempts
+
+
+def _sample(one: object) -> Sample:
+    if not isinstance(one, Sample):
+        raise ConfigError(f"pairs are made of samples, not of {shown(one)}: pass run.samples()")
+    return one
 
 
 def _folded(sample: Sample) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
+from cot_distill.arguments import check_samples
 from cot_distill.pairs.attempts import Tally, by_task
 from cot_distill.pairs.layout import Layout, Style, Thinking, layout
 from cot_distill.types import Row, Sample
@@ -39,7 +40,7 @@ def kto(
         :class:`~cot_distill.errors.ConfigError` with the counts.
 
     Raises:
-        ConfigError: No such style.
+        ConfigError: No such style, or these are no samples.
 
     Example:
         >>> from cot_distill.types import Task, Trace, Verdict
@@ -48,6 +49,7 @@ def kto(
         >>> row["prompt"], row["completion"], row["label"]
         ('2 + 2?', '<think>\n2 and 2 make 4.\n</think>\n\n4', True)
     """
+    check_samples(samples, "pairs.kto()")
     return _rows(samples, balance, layout(style, thinking))
 
 

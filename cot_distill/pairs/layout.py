@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
+from cot_distill.arguments import shown, takes
 from cot_distill.errors import ConfigError
 from cot_distill.trace import join
 from cot_distill.types import Task, Trace
@@ -95,8 +96,9 @@ def layout(style: Style, thinking: Thinking | None = None) -> Layout:
     Raises:
         ConfigError: There is no such style or field, or plain text should have a field.
     """
-    if style not in get_args(get_args(Style)[0]) and not callable(style):
-        raise ConfigError(f"style={style!r} is neither 'conversational' nor 'plain', nor a function of a task")
+    is_known = isinstance(style, str) and style in get_args(get_args(Style)[0])
+    if not is_known and not (callable(style) and takes(style, 1)):
+        raise ConfigError(f"style={shown(style)} is neither 'conversational' nor 'plain', nor a function of a task")
     if thinking is not None and thinking not in get_args(Thinking):
         known = ", ".join(map(repr, get_args(Thinking)))
         raise ConfigError(f"thinking={thinking!r} is no field that chat templates read; use one of {known}")

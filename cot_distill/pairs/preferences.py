@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from cot_distill.answers import final_answer, normalise
+from cot_distill.arguments import check_function, check_samples, shown
 from cot_distill.blocking import run_blocking
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError
@@ -84,7 +85,7 @@ def dpo(
         counts.
 
     Raises:
-        ConfigError: An option does not make sense.
+        ConfigError: An option does not make sense, or these are no samples.
 
     Example:
         >>> from cot_distill.types import Verdict
@@ -95,14 +96,19 @@ def dpo(
         >>> row["chosen"], row["pair"]
         ([{'role': 'assistant', 'content': '<think>\nEasy.\n</think>\n\n4'}], 'verdict')
     """
-    if not by or not set(by) <= set(get_args(Kind)):
-        raise ConfigError(f"by={by!r} must hold some of {', '.join(map(repr, get_args(Kind)))}")
+    check_samples(samples, "pairs.dpo()")
+    known = get_args(Kind)
+    if not isinstance(by, list | tuple | set) or not by or any(kind not in known for kind in by):
+        given = repr(by) if isinstance(by, list | tuple | set) else shown(by)
+        raise ConfigError(f"by={given:.80} must hold some of {', '.join(map(repr, known))}, in a list")
     if ("judge" in by) is (better is None):
         raise ConfigError("'judge' in `by` and `better=…` go together: give both or neither")
-    if per_task is not None and per_task < 1:
-        raise ConfigError(f"per_task must be at least 1, or None for all pairs; got {per_task}")
-    if not min_ratio > 1:
-        raise ConfigError(f"min_ratio must be more than 1, since equal lengths make no pair; got {min_ratio}")
+    if per_task is not None and (not isinstance(per_task, int) or isinstance(per_task, bool) or per_task < 1):
+        raise ConfigError(f"per_task must be at least 1, or None for all pairs; got {shown(per_task)}")
+    if better is not None:
+        check_function(better, "better=…", "a task", "a trace", "another trace")
+    if not isinstance(min_ratio, int | float) or not min_ratio > 1:
+        raise ConfigError(f"min_ratio must be more than 1, since equal lengths make no pair; got {shown(min_ratio)}")
     kinds: dict[str, Callable[[Attempts], Iterator[_Pair]]] = {
         "verdict": _by_verdict,
         "length": partial(_by_length, min_ratio=min_ratio),

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from cot_distill.arguments import check_samples
 from cot_distill.errors import ConfigError
 from cot_distill.pairs.layout import Layout, Style, layout
 from cot_distill.types import Row, Sample, Task
@@ -31,12 +32,14 @@ def grpo(tasks: Iterable[Task | Sample], *, style: Style = "conversational") -> 
         The rows. Where there is not one, the end of it raises :class:`~cot_distill.errors.ConfigError`.
 
     Raises:
-        ConfigError: No such style. The iterator raises it for what is neither task nor sample.
+        ConfigError: No such style, or nothing to go through. The iterator raises it for what is neither task nor
+            sample.
 
     Example:
         >>> list(grpo([Task(id=7, instruction="2 + 2?", answer=4)], style="plain"))
         [{'prompt': '2 + 2?', 'solution': '4', 'tests': None, 'id': 7}]
     """
+    check_samples(tasks, "pairs.grpo()")
     return _rows(tasks, layout(style))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from cot_distill.arguments import check_number, shown, uncalled
 from cot_distill.errors import ConfigError
 from cot_distill.identity import name_of
 from cot_distill.rewards.reading import Reward
@@ -28,7 +29,7 @@ def combine(weights: Mapping[Reward, float]) -> Reward:
         A reward named "combined".
 
     Raises:
-        ConfigError: There is nothing to add up.
+        ConfigError: There is nothing to add up, or something is no reward or no weight.
 
     Example:
         >>> def polite(prompts, completions, **columns):
@@ -38,8 +39,17 @@ def combine(weights: Mapping[Reward, float]) -> Reward:
         >>> combine({polite: 0.5, brief: 1.0})(["2 + 2?"] * 2, ["4, if you please", "4"])
         [0.5, 0.0]
     """
-    if not weights:
-        raise ConfigError("combine() needs at least one reward, such as combine({answer_correct(): 1.0})")
+    if not isinstance(weights, Mapping) or not weights:
+        raise ConfigError(
+            "combine() needs a dict with at least one reward and its weight, such as "
+            f"combine({{answer_correct(): 1.0}}), not {shown(weights)}"
+        )
+    for reward, weight in weights.items():
+        if (name := uncalled(reward, "rewards")) is not None:
+            raise ConfigError(f"combine() was given {name}, which makes a reward: call it, as in {name}(…)")
+        if not callable(reward):
+            raise ConfigError(f"combine() was given {shown(reward)}, which is no reward")
+        check_number(weight, f"combine({{{name_of(reward)}: …}})")
     return _Combined(tuple(weights.items()))
 
 

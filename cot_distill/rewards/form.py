@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from cot_distill.control_tokens import CONTROL_TOKENS
 from cot_distill.errors import TraceError
-from cot_distill.rewards.reading import CLOSE, OPEN, Reward, is_opened_by, said, spans
+from cot_distill.rewards.reading import CLOSE, OPEN, Reward, check_batch, check_prefilled, is_opened_by, said, spans
 from cot_distill.trace import KNOWN_TAGS, Prefilled, split
 
 __all__ = ["no_leak", "think_format"]
@@ -37,11 +37,15 @@ def think_format(*, prefilled: Prefilled = "auto") -> Reward:
     Returns:
         A reward named "think_format". Reasoning that comes in a field of its own counts as a block.
 
+    Raises:
+        ConfigError: ``prefilled`` is something else.
+
     Example:
         >>> reward = think_format()
         >>> reward(["2 + 2? <think>\n", "2 + 2?", "2 + 2?"], ["Easy.</think>4", "Easy.</think>4", "<think></think>4"])
         [1.0, 0.0, 0.0]
     """
+    check_prefilled(prefilled)
     return _ThinkFormat(prefilled)
 
 
@@ -51,6 +55,7 @@ class _ThinkFormat:
     __name__: ClassVar[str] = "think_format"
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_columns: Any) -> list[float | None]:
+        check_batch(prompts, completions)
         return [float(self._holds(*pair)) for pair in zip(prompts, completions, strict=True)]
 
     def _holds(self, prompt: object, completion: object) -> bool:
@@ -91,5 +96,6 @@ class _NoLeak:
     __name__: ClassVar[str] = "no_leak"
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_columns: Any) -> list[float | None]:
+        check_batch(prompts, completions)
         answers = (spans(*pair).answer or "" for pair in zip(prompts, completions, strict=True))
         return [float(bool(answer.strip()) and not any(leak.search(answer) for leak in _LEAKS)) for answer in answers]

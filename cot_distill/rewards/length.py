@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
+from cot_distill.arguments import check_number
 from cot_distill.errors import ConfigError
 from cot_distill.lengths import Tokenizer, Unit, count_tokens, measure
-from cot_distill.rewards.reading import Reward, spans
+from cot_distill.rewards.reading import Reward, check_batch, check_prefilled, spans
 from cot_distill.trace import Prefilled
 
 __all__ = ["reasoning_length"]
@@ -50,6 +51,8 @@ def reasoning_length(
         [0.75, 0.5]
     """
     given = [length for length in (target, maximum) if length is not None]
+    for length in given:
+        check_number(length, "reasoning_length(target=…, maximum=…)")
     if len(given) != 1 or given[0] < 1:
         raise ConfigError(
             f"reasoning_length needs either `target` or `maximum`, and it at least 1; got target={target}, "
@@ -61,6 +64,7 @@ def reasoning_length(
         raise ConfigError(f"a tokenizer does not count {unit}: say unit='tokens', or leave `tokenizer` out")
     if tokenizer is not None:
         count_tokens("", tokenizer)  # what is no tokenizer shows here, not in the middle of training
+    check_prefilled(prefilled)
     return _Length(target=target, maximum=maximum, unit=unit, tokenizer=tokenizer, prefilled=prefilled)
 
 
@@ -74,6 +78,7 @@ class _Length:
     __name__: ClassVar[str] = "reasoning_length"
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_columns: Any) -> list[float | None]:
+        check_batch(prompts, completions)
         return [self._reward(*pair) for pair in zip(prompts, completions, strict=True)]
 
     def _reward(self, prompt: object, completion: object) -> float:

@@ -9,9 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from cot_distill.arguments import shown
+from cot_distill.errors import ConfigError
 from cot_distill.trace import Prefilled
 
-__all__ = ["CLOSE", "OPEN", "Reward", "Said", "Spans", "content_of", "is_opened_by", "said", "spans"]
+__all__ = [
+    "CLOSE",
+    "OPEN",
+    "Reward",
+    "Said",
+    "Spans",
+    "check_batch",
+    "check_prefilled",
+    "content_of",
+    "is_opened_by",
+    "said",
+    "spans",
+]
 
 Reward: TypeAlias = Callable[..., list[float | None]]
 """``f(prompts, completions, **columns)`` with one value a completion; None means "does not apply here"."""
@@ -35,6 +49,37 @@ class Spans(NamedTuple):
     """None where there is no thinking at all."""
     answer: str | None
     """What follows the last closing tag; None where the thinking never ends, or never was."""
+
+
+def check_batch(prompts: object, completions: object) -> None:
+    """Refuse what is no batch.
+
+    Args:
+        prompts: As the trainer gives it.
+        completions: The same.
+
+    Raises:
+        ConfigError: One of the two is no list, or they differ in length.
+    """
+    for name, given in (("prompts", prompts), ("completions", completions)):
+        if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+            raise ConfigError(f"a reward takes lists: `{name}` is {shown(given)}")
+    if len(prompts) != len(completions):  # type: ignore[arg-type]
+        numbers = f"{len(prompts)} prompts and {len(completions)} completions"  # type: ignore[arg-type]
+        raise ConfigError(f"a reward was given {numbers}: give a prompt for each completion")
+
+
+def check_prefilled(prefilled: object) -> None:
+    """Refuse what does not say whether the prompt opened the tag.
+
+    Args:
+        prefilled: What was given.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if prefilled != "auto" and not isinstance(prefilled, bool):
+        raise ConfigError(f"prefilled={shown(prefilled)} is none of 'auto', True and False")
 
 
 def said(completion: object) -> Said | None:

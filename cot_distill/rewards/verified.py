@@ -14,12 +14,13 @@ import anyio
 from pydantic import ValidationError
 
 from cot_distill.answers import final_answer, normalise
+from cot_distill.arguments import check_text, check_verifier, shown
 from cot_distill.asking_verifiers import ask_verifier
 from cot_distill.blocking import run_blocking
 from cot_distill.errors import ConfigError, TeacherError, VerifierError
 from cot_distill.identity import name_of
 from cot_distill.protocols import Verifier
-from cot_distill.rewards.reading import CLOSE, OPEN, Reward, spans
+from cot_distill.rewards.reading import CLOSE, OPEN, Reward, check_batch, spans
 from cot_distill.rewards.tasks import NO_COLUMNS, tasks_of
 from cot_distill.types import Task, Trace, Verdict
 from cot_distill.workers import drive
@@ -67,7 +68,8 @@ def from_verifier(
         >>> from_verifier(brief)(["2 + 2?"] * 2, ["<think>Easy.</think>4", "<think>Easy.</think>It is four."])
         [1.0, 0.0]
     """
-    _check(verifier)
+    _check(verifier, "from_verifier()")
+    _check_columns(column=column, tests=tests)
     if score not in get_args(Score):
         raise ConfigError(f"score={score!r} is none of {', '.join(map(repr, get_args(Score)))}")
     return _Verified(verifier, name_of(verifier), score=score, column=column, tests=tests)
@@ -94,14 +96,21 @@ def answer_correct(*, column: str = "solution", verifier: Verifier | None = None
         [1.0, 0.0, 0.0]
     """
     compare = _same_answer if verifier is None else verifier
-    _check(compare)
+    _check(compare, "answer_correct(verifier=…)")
+    _check_columns(column=column)
     return _Verified(compare, "answer_correct", column=column, blind=True)
 
 
-def _check(verifier: object) -> None:
-    if not callable(verifier):
+def _check(verifier: object, where: str) -> None:
+    if isinstance(verifier, list | tuple):
         kind = type(verifier).__name__
         raise ConfigError(f"a reward is made of one verifier, not of a {kind}; `combine` adds several rewards up")
+    check_verifier(verifier, where)
+
+
+def _check_columns(**names: object) -> None:
+    for setting, name in names.items():
+        check_text(name, f"{setting}=…")
 
 
 def _same_answer(task: Task, trace: Trace, /) -> Verdict:
@@ -135,12 +144,20 @@ class _Verified:
         return self.name
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """Reward a batch.
+
+        Raises:
+            ConfigError: The column with the references is missing, or a column does not go with the prompts.
+        """
         if self.blind and self.column not in columns:
             given = ", ".join(sorted(columns.keys() - NO_COLUMNS)) or "none"
             raise ConfigError(
                 f"answer_correct needs a column {self.column!r} with the reference answers, and the columns are: "
                 f"{given}. Say `column=…`"
             )
+        check_batch(prompts, completions)
+        for name in (self.column, self.tests):
+            _check_column(name, columns.get(name), len(prompts))
         rewards: list[float | None] = [0.0] * len(completions)
         jobs = []
         for place, task in enumerate(tasks_of(prompts, columns, answer=self.column, tests=self.tests)):
@@ -173,6 +190,16 @@ class _Verified:
             return Trace(reasoning=thinking if thinking.strip() else _NOT_SHOWN, answer=answer or "")
         except ValidationError:
             return None
+
+
+def _check_column(name: str, values: object, count: int) -> None:
+    """A column that is too long or short is none: which value goes with which prompt, nobody knows."""
+    if values is None:
+        return
+    if not isinstance(values, list | tuple):
+        raise ConfigError(f"the column {name!r} is {shown(values)}: give a list with a value for each completion")
+    if len(values) != count:
+        raise ConfigError(f"the column {name!r} has {len(values)} values for {count} completions: give one for each")
 
 
 def _verdicts(verifier: Verifier, jobs: Sequence[_Job]) -> list[Verdict | None]:

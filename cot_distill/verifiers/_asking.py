@@ -9,24 +9,24 @@ import itertools
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 
-import anyio
 from anyio.lowlevel import RunVar
 
+from cot_distill.asking import Asker, EndpointBrokenError
 from cot_distill.errors import ConfigError, TeacherError, UnavailableError
-from cot_distill.lengths import estimate_tokens
-from cot_distill.limits import Hold, Pacer, RateLimit
+from cot_distill.gate import FixedLimit, gate_of
+from cot_distill.limits import RateLimit
+from cot_distill.pacing import pacer_of
 from cot_distill.protocols import Teacher
-from cot_distill.retry import Tries, build_retrying
+from cot_distill.retry import Tries
 from cot_distill.types import Completion, Message, Sampling
 
 log = logging.getLogger("cot_distill")
 
 _NUMBERS = itertools.count()
 _HOPELESS = 8
-_FIRST_GUESS = 500.0
-"""Tokens of a reply, until some have come."""
 
 
 class Asking:
@@ -56,11 +56,9 @@ class Asking:
         self.teacher = teacher
         self.sampling = sampling
         self._concurrency = concurrency
-        self._retrying = build_retrying(retries)
-        self._hold = Hold()
-        self._pacer = None if rate_limit is None else Pacer(rate_limit)
-        self._room: RunVar[anyio.CapacityLimiter] = RunVar(f"cot_distill.judge.{next(_NUMBERS)}")
-        self._mean_tokens = _FIRST_GUESS
+        self._retries = retries
+        self._pacer = pacer_of(teacher, rate_limit)
+        self._askers: RunVar[Asker] = RunVar(f"cot_distill.judge.{next(_NUMBERS)}")
         self._answered = False
         self._failed = 0
 
@@ -71,7 +69,10 @@ class Asking:
             TeacherError: The last one.
         """
         try:
-            completion: Completion = await self._retrying(self._request, Tries(), messages)
+            completion = await self._here().ask(messages, self.sampling, Tries())
+        except EndpointBrokenError as error:
+            self._failed += 1
+            raise UnavailableError(f"{self.teacher.name}: {error}", kind="unreachable") from error
         except TeacherError as error:
             self._failed += 1
             if self._failed == 1 and not self._answered and not error.fatal:
@@ -96,36 +97,11 @@ class Asking:
         if isinstance(self.teacher, AbstractAsyncContextManager):
             await self.teacher.__aexit__(kind, error, traceback)
 
-    async def _request(self, tries: Tries, messages: Sequence[Message]) -> Completion:
-        """Send one request. For tenacity, which keeps ``tries``; between two of them, another has the place."""
-        expected = sum(estimate_tokens(message.content) for message in messages) + self._mean_tokens
-        async with self._limiter():
-            if self._pacer is not None:
-                await self._pacer.admit(expected)
-            await self._hold.wait()
-            tries.made += 1
-            used = 0.0
-            try:
-                completion = await self.teacher.complete(messages, self.sampling)
-                used = expected if completion.usage.total is None else completion.usage.total
-            except TeacherError as error:
-                tries.count(error)
-                if error.transient and error.retry_after:
-                    self._hold.extend(error.retry_after)
-                if isinstance(error, UnavailableError) and error.status is None:
-                    used = expected  # where no reply came, it may have been written and counted all the same
-                raise
-            finally:
-                if self._pacer is not None:
-                    self._pacer.settle(expected, used)
-        reply = completion.usage.completion_tokens
-        self._mean_tokens += 0.1 * ((self._mean_tokens if reply is None else reply) - self._mean_tokens)
-        return completion
-
-    def _limiter(self) -> anyio.CapacityLimiter:
-        """The places for requests of this event loop."""
-        room = self._room.get(None)
-        if room is None:
-            room = anyio.CapacityLimiter(self._concurrency)
-            self._room.set(room)
-        return room
+    def _here(self) -> Asker:
+        """What asks in this event loop."""
+        asker = self._askers.get(None)
+        if asker is None:
+            gate = gate_of(self, partial(FixedLimit, self._concurrency))
+            asker = Asker(self.teacher, retries=self._retries, gate=gate, pacer=self._pacer)
+            self._askers.set(asker)
+        return asker

@@ -34,24 +34,26 @@ def fences(text: str) -> list[Fence]:
     """Find the fenced blocks of a text. One that is never closed goes on to the end."""
     found: list[Fence] = []
     opened: re.Match[str] | None = None
+    line, counted = 1, 0  # counted on from block to block: an answer may hold very many
     for fence in _FENCE.finditer(text):
         if opened is None:
             if fence["fence"][0] == "~" or "`" not in fence["info"]:  # else it is code within a line
                 opened = fence
+                line, counted = line + text.count("\n", counted, fence.end()), fence.end()
         elif not fence["info"].strip() and fence["fence"].startswith(opened["fence"]):
-            found.append(_fence(text, opened, fence.start()))
+            found.append(_fence(text, opened, fence.start(), line + 1))
             opened = None
     if opened is not None:
-        found.append(_fence(text, opened, len(text)))
+        found.append(_fence(text, opened, len(text), line + 1))
     return found
 
 
-def _fence(text: str, opened: re.Match[str], end: int) -> Fence:
+def _fence(text: str, opened: re.Match[str], end: int, line: int) -> Fence:
     words = opened["info"].strip("{}. \t\r").split()
     indent = opened["indent"]
     lines = text[opened.end() + 1 : end].splitlines(keepends=True)
     code = "".join(line.removeprefix(indent) for line in lines)
-    return Fence(usual_name(words[0]) if words else "", code, text.count("\n", 0, opened.end()) + 2)
+    return Fence(usual_name(words[0]) if words else "", code, line)
 
 
 def parse_json(text: str) -> Any:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from cot_distill.answers import boxes, final_answer, normalise
+from cot_distill.arguments import check_verifier
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
 from cot_distill.verifiers._verdicts import short, without_reference
@@ -29,6 +30,9 @@ def boxed(*, verifier: Verifier | None = None) -> Verifier:
     Returns:
         A verifier named "boxed". That boxes differ is in its reason.
 
+    Raises:
+        ConfigError: ``verifier`` is none.
+
     Example:
         >>> verify = boxed()
         >>> task = Task(instruction="2 + 2?", answer="4")
@@ -37,7 +41,10 @@ def boxed(*, verifier: Verifier | None = None) -> Verifier:
         >>> verify(task, Trace(reasoning="Hm.", answer="Answer: 4")).reason
         'there is no \\boxed{…} in the answer'
     """
-    return _Boxed() if verifier is None else _BoxedWith(verifier)
+    if verifier is None:
+        return _Boxed()
+    check_verifier(verifier, "boxed(verifier=…)")
+    return _BoxedWith(verifier)
 
 
 _NAME = "boxed"

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 from cot_distill.answers import final_answer, normalise
+from cot_distill.arguments import check_text
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
@@ -48,6 +49,7 @@ def choice(options: str = "ABCDE") -> Verifier:
         >>> [verify(task, Trace(reasoning="Hm.", answer=text)).passed for text in ("(B)", "It is Paris.", "A city")]
         [True, True, False]
     """
+    check_text(options, "choice(options)")
     letters = options.upper()
     if len(set(letters)) != len(letters) or len(letters) < 2 or not letters.isalpha():
         raise ConfigError("choice() takes the letters of the options, such as 'ABCD'")

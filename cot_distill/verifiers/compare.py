@@ -13,11 +13,13 @@ from typing import Literal
 
 from pydantic_core import to_json
 
+from cot_distill.arguments import check_text
 from cot_distill.errors import ConfigError, TeacherError
 from cot_distill.limits import RateLimit
 from cot_distill.protocols import Teacher
 from cot_distill.types import Completion, Sampling, Task, Trace, Usage
 from cot_distill.verifiers._asking import Asking
+from cot_distill.verifiers._asking_settings import check_sampling
 from cot_distill.verifiers._judge_reply import explanation, final_text, is_forgeable, read_line, total
 from cot_distill.verifiers.judge_prompt import PREFERENCE, candidate, code_of, conversation, material
 
@@ -78,6 +80,8 @@ def compare(
     """
     if not isinstance(rubric, str) or not rubric.strip():
         raise ConfigError("compare(rubric=…) needs words that say what makes an answer better")
+    check_text(name, "compare(name=…)")
+    check_sampling(sampling, rate_limit, "compare")
     asking = Asking(teacher, sampling, concurrency=concurrency, retries=retries, rate_limit=rate_limit)
     return Comparison(asking, name, rubric=rubric, show_reasoning=show_reasoning)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from cot_distill.arguments import shown
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
@@ -46,9 +47,9 @@ def contains_code(language: str = "python") -> Verifier:
         >>> verify(Task(instruction="Q?"), Trace(reasoning="Hm.", answer='```json\n{"a" 1}\n```')).reason
         "the json does not parse: Expecting ':' delimiter: line 1 column 6 (char 5) (of the block in line 2)"
     """
+    if not isinstance(language, str) or not language.strip():
+        raise ConfigError(f"contains_code() needs the name of a language, not {shown(language)}")
     name = usual_name(language)
-    if not name:
-        raise ConfigError("contains_code() needs the name of a language")
     verifier = _ContainsCode(name)
     return isolated(verifier, timeout=_SECONDS, memory=_MEBIBYTES) if name == "python" else verifier
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cot_distill.answers import final_answer, normalise
+from cot_distill.arguments import check_function
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
 
@@ -28,6 +29,9 @@ def exact(*, extract: Callable[[str], str] | None = None) -> Verifier:
     Returns:
         A verifier named "exact". It passes no judgement (``passed=None``) on a task without a reference answer.
 
+    Raises:
+        ConfigError: ``extract`` is no function.
+
     Example:
         >>> verify = exact()
         >>> task = Task(instruction="What is 1000 + 234?", answer="1,234")
@@ -36,6 +40,8 @@ def exact(*, extract: Callable[[str], str] | None = None) -> Verifier:
         >>> verify(task, Trace(reasoning="It is 1234.", answer="Answer: 1235")).reason
         "expected '1234', got '1235'"
     """
+    if extract is not None:
+        check_function(extract, "exact(extract=…)", "a text")
     return _Exact(extract or final_answer)
 
 

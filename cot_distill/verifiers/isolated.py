@@ -16,6 +16,7 @@ from typing import Literal
 
 import anyio
 
+from cot_distill.arguments import check_count, check_number, check_verifier
 from cot_distill.identity import identity_of, name_of
 from cot_distill.processes import WorkerDiedError, WorkerPool, WorkerTimeoutError, packed
 from cot_distill.protocols import Verifier
@@ -55,6 +56,11 @@ def isolated(
         >>> anyio.run(judged).passed
         True
     """
+    check_verifier(verifier, "isolated(verifier)")
+    check_number(timeout, "isolated(timeout=…)")
+    for name, value in (("workers", workers), ("memory", memory)):
+        if value is not None:
+            check_count(value, f"isolated({name}=…)")
     payload = packed(verifier)
     pool = WorkerPool(timeout=timeout, workers=workers, memory=memory, warm=partial(_loaded, payload))
     return Isolated(verifier, timeout, memory, pool, payload)

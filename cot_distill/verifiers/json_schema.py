@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
+from cot_distill.arguments import shown
 from cot_distill.errors import ConfigError, MissingExtraError
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
@@ -55,6 +56,8 @@ def json_schema(schema: Mapping[str, Any] | type[BaseModel] | None = None) -> Ve
         if not issubclass(schema, BaseModel):
             raise ConfigError("json_schema() takes a JSON schema or a pydantic model")
         return _JsonSchema(None, schema)
+    if schema is not None and not isinstance(schema, Mapping):
+        raise ConfigError(f"json_schema() takes a JSON schema as a dict, or a pydantic model, not {shown(schema)}")
     try:
         import jsonschema  # noqa: F401
     except ImportError:

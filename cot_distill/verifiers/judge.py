@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic_core import to_json
 
+from cot_distill.arguments import check_function, check_number, check_text
 from cot_distill.errors import ConfigError, TeacherError
 from cot_distill.identity import identity_of
 from cot_distill.limits import RateLimit
 from cot_distill.protocols import Teacher
 from cot_distill.types import Completion, Message, Sampling, Task, Trace, Usage, Verdict
 from cot_distill.verifiers._asking import Asking
+from cot_distill.verifiers._asking_settings import check_sampling
 from cot_distill.verifiers._judge_reply import explanation, final_text, is_forgeable, read_line, total
 from cot_distill.verifiers.judge_prompt import CORRECTNESS, JudgeTemplate, Show, code_of
 
@@ -80,14 +82,20 @@ def judge(
     """
     if not isinstance(rubric, str) or not rubric.strip():
         raise ConfigError("judge(rubric=…) needs words that say what makes an answer right")
+    if template is not None:
+        check_function(template, "judge(template=…)", "a task", "a trace", "a rubric")
     if template is not None and show_reasoning:
         raise ConfigError("judge(show_reasoning=True) is for the default template: show it in your own")
     if not isinstance(scale, int) or scale < 1:
         raise ConfigError(f"judge(scale={scale!r}) needs a whole number, 1 or more")
+    if threshold is not None:
+        check_number(threshold, "judge(threshold=…)")
     if threshold is not None and not 0 <= threshold <= 1:
         raise ConfigError(f"judge(threshold={threshold!r}) needs a share of the scale, from 0 to 1")
     if about not in ("answer", "quality"):
         raise ConfigError(f"judge(about={about!r}) is neither 'answer' nor 'quality'")
+    check_text(name, "judge(name=…)")
+    check_sampling(sampling, rate_limit, "judge")
     asking = Asking(teacher, sampling, concurrency=concurrency, retries=retries, rate_limit=rate_limit)
     return TeacherJudge(
         asking,

@@ -72,7 +72,7 @@ def language(expected: str | None = None, *, part: Part = "both") -> Verifier:
             verify(task, trace).reason  # "'de' where 'en' is expected: 'Ich überlege…' (reasoning, at character 0)"
     """
     check_part(part)
-    if expected is not None and expected not in _LANGUAGES:
+    if expected is not None and (not isinstance(expected, str) or expected not in _LANGUAGES):
         raise ConfigError(f"language({expected!r}): this is none of {', '.join(sorted(_LANGUAGES))}")
     if importlib.util.find_spec("py3langid") is None:
         raise MissingExtraError("Telling languages apart", "lang")

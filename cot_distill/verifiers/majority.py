@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import ClassVar, NamedTuple
 
 from cot_distill.answers import final_answer, vote
+from cot_distill.arguments import check_count, check_function, check_number, check_samples, shown
 from cot_distill.errors import ConfigError
 from cot_distill.identity import identity_of
 from cot_distill.protocols import Verifier
@@ -48,7 +49,7 @@ def majority(
         ``passed=None`` where there are too few attempts or no majority.
 
     Raises:
-        ConfigError: ``minimum`` is less than 1, or ``share`` not between 0 and 1.
+        ConfigError: These are no samples, ``minimum`` is less than 1, or ``share`` not between 0 and 1.
 
     Example:
         ::
@@ -56,11 +57,18 @@ def majority(
             run = Distiller("demo", attempts=8).run(tasks, "runs/demo")
             run.judge(verifiers.majority(run.samples()))
     """
-    if minimum < 1 or not 0 <= share < 1:
-        raise ConfigError("majority(): minimum must be at least 1, share at least 0 and less than 1")
+    check_samples(samples, "majority()")
+    check_count(minimum, "majority(minimum=…)")
+    check_number(share, "majority(share=…)")
+    if not 0 <= share < 1:
+        raise ConfigError(f"majority(share={share}) must be at least 0 and less than 1")
+    if key is not None:
+        check_function(key, "majority(key=…)", "a text")
     key = key or vote
     polls: dict[int | str, dict[int, _Poll]] = {}
     for sample in samples:
+        if not isinstance(sample, Sample):
+            raise ConfigError(f"majority() was given {shown(sample)} as a sample: pass run.samples()")
         if not _has_reference(sample.task):
             final = final_answer(sample.trace.answer)
             poll = polls.setdefault(sample.task.id, {})

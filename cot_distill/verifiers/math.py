@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 
 from cot_distill._version import __version__
 from cot_distill.answers import boxes, final_answer, normalise
+from cot_distill.arguments import check_count, check_number
 from cot_distill.errors import ConfigError, MissingExtraError
 from cot_distill.numerals import read_numeral, read_numerals
 from cot_distill.processes import WorkerDiedError, WorkerPool, WorkerTimeoutError
@@ -65,8 +66,12 @@ def math(*, timeout: float = 5.0, precision: int = 6, workers: int | None = None
     """
     if find_spec("math_verify") is None or find_spec("antlr4") is None:
         raise MissingExtraError("verifiers.math()", "math")
-    if not 0 <= precision <= 15:
+    check_number(timeout, "math(timeout=…)")
+    check_count(precision, "math(precision=…)", 0)
+    if precision > 15:
         raise ConfigError("math(): precision is a number of decimal places from 0 to 15")
+    if workers is not None:
+        check_count(workers, "math(workers=…)")
     pool = WorkerPool(timeout=timeout, workers=workers, memory=_MEBIBYTES, warm=_math.load)
     return _Math(timeout, precision, pool)
 

@@ -6,7 +6,6 @@ It compares exact fractions: no floating point is involved. How numbers are writ
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from cot_distill.answers import final_answer
+from cot_distill.arguments import check_function, check_number
 from cot_distill.errors import ConfigError
 from cot_distill.numerals import Numeral, cleaned, is_formula, read_numeral, read_numerals
 from cot_distill.protocols import Verifier
@@ -74,9 +74,12 @@ def numeric(
         >>> verify(task, Trace(reasoning="Hm.", answer="Answer: 1.6 km")).reason
         "expected '1,500 m', got '1.6 km'"
     """
-    for tolerance in (rel_tol or 0.0, abs_tol):
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ConfigError("numeric(): rel_tol and abs_tol must be finite and not negative")
+    for name, tolerance in (("rel_tol", 0.0 if rel_tol is None else rel_tol), ("abs_tol", abs_tol)):
+        check_number(tolerance, f"numeric({name}=…)")
+        if tolerance < 0:
+            raise ConfigError("numeric(): rel_tol and abs_tol must not be negative")
+    if extract is not None:
+        check_function(extract, "numeric(extract=…)", "a text")
     return _Numeric(rel_tol, abs_tol, extract or final_answer)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from cot_distill.arguments import check_text
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task
@@ -63,6 +64,7 @@ def phrases(*forbidden: str, part: Part = "both", name: str = "phrases") -> Veri
     check_part(part)
     if not forbidden or not all(isinstance(phrase, str) and phrase.strip() for phrase in forbidden):
         raise ConfigError('phrases("…", "…") needs at least one phrase, and none that is blank')
+    check_text(name, "phrases(name=…)")
     return Flawless(name, part, _Phrases(forbidden))
 
 
@@ -78,6 +80,9 @@ def self_reference(*more: str, part: Part = "both") -> Verifier:
     Returns:
         A verifier named "self_reference".
 
+    Raises:
+        ConfigError: A phrase is no text, or there is no such part.
+
     Example:
         >>> from cot_distill.types import Trace
         >>> said = Trace(reasoning="I have no taste.", answer="As an AI, I cannot choose.")
@@ -85,6 +90,8 @@ def self_reference(*more: str, part: Part = "both") -> Verifier:
         "'As an AI' (answer, at character 0)"
     """
     check_part(part)
+    for phrase in more:
+        check_text(phrase, "self_reference()")
     return Flawless("self_reference", part, _Phrases((*_SELF_REFERENCES, *more), about_ai=True))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from cot_distill.answers import normalise
+from cot_distill.arguments import check_number, shown
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
@@ -42,6 +43,11 @@ def regex(pattern: str, *, flags: int = 0, full: bool = False, timeout: float = 
             regex(r"^[A-E]$", full=True)
             regex(r"^#### (?P<answer>.+)$", flags=re.MULTILINE)
     """
+    if not isinstance(pattern, str):
+        raise ConfigError(f"regex() takes a pattern as text, not {shown(pattern)}")
+    if not isinstance(flags, int):
+        raise ConfigError(f"regex(flags=…) takes flags such as re.IGNORECASE, not {shown(flags)}")
+    check_number(timeout, "regex(timeout=…)")
     try:
         compiled = re.compile(pattern, flags)
     except (re.error, ValueError) as error:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cot_distill.arguments import check_number
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task
@@ -76,6 +77,7 @@ def repetition(*, part: Part = "both", times: int = 8, share: float = 0.5, ratio
     if not isinstance(times, int) or times < 2:
         raise ConfigError(f"repetition(times={times!r}) needs a whole number, 2 or more")
     for name, value in (("share", share), ("ratio", ratio)):
+        check_number(value, f"repetition({name}=…)")
         if not 0 <= value <= 1:
             raise ConfigError(f"repetition({name}={value!r}) needs a number from 0 to 1")
     return Flawless("repetition", part, _Loops(times, share, ratio))

@@ -104,7 +104,8 @@ def scripts(expected: str | None = None, *, part: Part = "both", stray: int = 4)
         "6 letters of Han, the first in '因此答案是四' (reasoning, at character 11)"
     """
     check_part(part)
-    if expected is not None and not re.fullmatch(r"[a-z]{2,3}", expected):
+    is_code = isinstance(expected, str) and re.fullmatch(r"[a-z]{2,3}", expected)
+    if expected is not None and not is_code:
         raise ConfigError(f"scripts({expected!r}) needs an ISO 639 code such as 'en' or 'zh'")
     if not isinstance(stray, int) or stray < 0:
         raise ConfigError(f"scripts(stray={stray!r}) needs a whole number, 0 or more")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from cot_distill.arguments import shown
 from cot_distill.errors import ConfigError
 
 __all__ = ["local", "replacing", "replacing_folder"]
@@ -28,8 +29,11 @@ def local(path: str | os.PathLike[str]) -> Path:
         The path.
 
     Raises:
-        ConfigError: It is a URL: a rename, which is what makes a write whole, exists on a file system only.
+        ConfigError: It is no path, or a URL: a rename, which is what makes a write whole, exists on a file system
+            only.
     """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ConfigError(f"a writer takes the path of a file, not {shown(path)}")
     text = os.fspath(path)
     if "://" in text:
         raise ConfigError(f"{text}: only local paths can be written; write there and copy")

@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cot_distill.arguments import check_number, check_text, shown
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Row, Writer
 from cot_distill.writers._files import local, replacing_folder
@@ -73,10 +74,15 @@ def hugging_face(
         >>> hugging_face()([{"question": "2 + 2?", "answer": "4"}])[0]
         {'question': '2 + 2?', 'answer': '4'}
     """
+    if test_size is not None:
+        check_number(test_size, "hugging_face(test_size=…)")
     if test_size is not None and not (0 < test_size < 1 or (test_size >= 1 and float(test_size).is_integer())):
         raise ConfigError(f"test_size is a share between 0 and 1 or a number of rows, not {test_size}")
     if push_to_hub is not None:
+        check_text(push_to_hub, "hugging_face(push_to_hub=…)")
         _check_card(_text(card), allow_demo=allow_demo)
+    if not isinstance(seed, int):
+        raise ConfigError(f"hugging_face(seed=…) takes a whole number, not {shown(seed)}")
     target = None if save_to_disk is None else local(save_to_disk)
 
     def write(rows: Iterable[Row], /) -> Any:

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cot_distill.arguments import check_count
 from cot_distill.errors import ConfigError
 from cot_distill.protocols import Row, Writer
 from cot_distill.writers._files import local, replacing
@@ -56,8 +57,7 @@ def parquet(
         'rows.parquet'
     """
     target = local(path)
-    if batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    check_count(batch_size, "parquet(batch_size=…)")
 
     def write(rows: Iterable[Row], /) -> Path:
         import pyarrow.parquet

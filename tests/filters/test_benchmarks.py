@@ -13,6 +13,7 @@ import pytest
 from cot_distill import sources
 from cot_distill.errors import ConfigError, SourceError
 from cot_distill.filters._benchmarks import open_benchmark, texts
+from cot_distill.testing import FaultServer
 from cot_distill.types import Message, Task
 
 ROWS = [{"problem": "What is 2 + 2?", "answer": "4"}, {"problem": "Wie weit,\nund wohin?", "answer": "über 5"}]
@@ -132,6 +133,36 @@ def test_splits_among_which_one_must_choose_are_named(owner: Path) -> None:
 def test_a_dataset_that_cannot_be_loaded(owner: Path) -> None:
     with pytest.raises(SourceError, match=r"the dataset owner/name cannot be loaded: .*pass the dataset itself"):
         read("owner/name")
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_without_a_way_to_the_hub_it_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    import datasets
+    import huggingface_hub
+
+    asked = []
+
+    def load_dataset(name: str, **_options: Any) -> None:
+        asked.append(name)
+        raise FileNotFoundError("no such dataset")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with FaultServer(faults=lambda request: "404") as server:
+        host = server.base_url.removesuffix("/v1")
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", host if answers else "http://127.0.0.1:9")
+        with pytest.raises(SourceError) as caught:
+            next(open_benchmark("owner/name", "benchmark 1"))
+    if answers:  # then what the Hub has to say is for `datasets` to tell
+        assert asked == ["owner/name"]
+        assert "the dataset owner/name cannot be loaded: no such dataset" in str(caught.value)
+    else:
+        assert asked == []
+        assert "the Hub cannot be reached for the dataset owner/name" in str(caught.value)
+        assert "HF_HUB_OFFLINE=1" in str(caught.value)
 
 
 def test_a_dataset_that_breaks_off_is_told_with_its_place(owner: Path) -> None:

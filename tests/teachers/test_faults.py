@@ -593,7 +593,7 @@ def test_a_redirect_says_what_to_do() -> None:
 
 def test_a_model_that_only_streams_is_told_apart() -> None:
     text = "parameter.enable_thinking must be set to false for non-streaming calls"
-    assert "choose another" in str(error_of(400, openai(text), "dashscope"))
+    assert "stream=True" in str(error_of(400, openai(text), "dashscope"))
 
 
 @pytest.mark.parametrize("text", ["a-" * 2000, "*" * 4000, "1m" * 2000, "try again in " + "1m " * 1000, "0a" * 2000])

@@ -146,5 +146,5 @@ def test_in_a_run_it_is_started_once_and_ends_with_it(tmp_path: Path) -> None:
     again = Distiller("demo", verifiers=[exact()]).run(tasks, tmp_path / "other", progress=False)
     assert run.report().passed == again.report().passed > 0
     assert not verify.pool._workers
-    report = run.judge(regex(r"\d", timeout=30)).report()
+    report = run.judge(regex(r"\d", timeout=30), keep=False).report()
     assert report.passed == report.samples
