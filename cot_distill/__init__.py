@@ -27,12 +27,14 @@ from cot_distill import (
 )
 from cot_distill._version import __version__
 from cot_distill.distiller import Distiller
+from cot_distill.encoding import encode
 from cot_distill.errors import DistillError
 from cot_distill.limits import Budget, RateLimit
 from cot_distill.report import Report
 from cot_distill.run import Run
 from cot_distill.task_report import TaskReport
 from cot_distill.teachers import open_teacher
+from cot_distill.template_check import check_template
 from cot_distill.types import (
     Completion,
     Failure,
@@ -65,6 +67,8 @@ __all__ = [
     "Usage",
     "Verdict",
     "__version__",
+    "check_template",
+    "encode",
     "errors",
     "filters",
     "formatters",

@@ -20,6 +20,7 @@ from cot_distill.card import dataset_card
 from cot_distill.choosing import check_parts, choose, why_nothing
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError, RunError
+from cot_distill.formatters import ChatTokenizer
 from cot_distill.funnel import Funnel
 from cot_distill.identity import name_of
 from cot_distill.judging import Judge, judge_places
@@ -31,6 +32,7 @@ from cot_distill.records import Record
 from cot_distill.report import Report, Tally
 from cot_distill.run_lock import is_locked
 from cot_distill.task_report import TaskReport, task_reports
+from cot_distill.template_check import refuse_lost
 from cot_distill.types import Completion, Failure, Sample
 
 if TYPE_CHECKING:
@@ -143,6 +145,7 @@ class Run:
         *filters: Filter,
         formatter: Formatter = formatters.messages,
         include_wrong: bool = False,
+        check: ChatTokenizer | str | None = None,
     ) -> T:
         """Send the samples through filters and formatter into a writer. The same run gives the same rows.
 
@@ -151,17 +154,23 @@ class Run:
             filters: Applied in this order.
             formatter: Makes a row of a sample.
             include_wrong: Let samples through that a verifier called wrong.
+            check: The student's tokenizer, or its chat template: refuse what it would spoil, as
+                :func:`cot_distill.check_template` finds out.
 
         Returns:
             What the writer returns.
 
         Raises:
-            ConfigError: Not one row is left: a dataset is never empty without a word. Or one of the arguments is
-                something else.
+            ConfigError: Not one row is left: a dataset is never empty without a word. Or the student's chat template
+                would lose or damage reasoning; the message names the formatter that works, and nothing is written.
+                Or one of the arguments is something else.
         """
         check_parts(writer, filters, formatter)
         funnel = Funnel()
-        rows = map(formatter, choose(self.samples(), filters, funnel, include_wrong=include_wrong))
+        samples = choose(self.samples(), filters, funnel, include_wrong=include_wrong)
+        if check is not None:
+            samples = refuse_lost(check, formatter=formatter)(samples)
+        rows = map(formatter, samples)
         first = next(rows, None)
         if first is None:
             reason = why_nothing(funnel, filters, next(self.failures(), None))
@@ -175,6 +184,7 @@ class Run:
         *filters: Filter,
         formatter: Formatter = formatters.messages,
         include_wrong: bool = False,
+        check: ChatTokenizer | str | None = None,
     ) -> Path:
         """Write the samples as JSON Lines: whole or not at all. See :meth:`export`.
 
@@ -182,16 +192,20 @@ class Run:
             The path.
         """
         return self.export(
-            writers.jsonl(path), *filters, formatter=formatter, include_wrong=include_wrong
-        )  # fmt: skip
+            writers.jsonl(path), *filters, formatter=formatter, include_wrong=include_wrong, check=check
+        )
 
     def to_dataset(
-        self, *filters: Filter, formatter: Formatter = formatters.messages, include_wrong: bool = False
+        self,
+        *filters: Filter,
+        formatter: Formatter = formatters.messages,
+        include_wrong: bool = False,
+        check: ChatTokenizer | str | None = None,
     ) -> datasets.Dataset:
         """Hand the samples over as a ``datasets.Dataset``. See :meth:`export`."""
         return self.export(
-            writers.hugging_face(), *filters, formatter=formatter, include_wrong=include_wrong
-        )  # fmt: skip
+            writers.hugging_face(), *filters, formatter=formatter, include_wrong=include_wrong, check=check
+        )
 
     def push_to_hub(
         self,

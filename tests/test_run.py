@@ -420,3 +420,15 @@ def test_a_filter_that_must_see_wrong_samples_does_and_they_are_dropped_behind_i
 
 def test_tasks_one_by_one(run: Run) -> None:
     assert [(task.task.id, task.solved) for task in run.tasks()] == [(n, n % 2 == 0) for n in range(6)]
+
+
+def test_an_export_refuses_what_the_students_template_would_spoil(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    spoils = (Path(__file__).parent / "chat_templates/deepseek_r1_distill.jinja").read_text(encoding="utf-8")
+    run = Distiller(ScriptedTeacher(echo)).run(tasks(3), tmp_path / "run", progress=False)
+    with pytest.raises(ConfigError, match=r"task 0: the chat template .*formatters\.rendered"):
+        run.to_jsonl(tmp_path / "train.jsonl", check=spoils)
+    assert not (tmp_path / "train.jsonl").exists()
+    keeps = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    assert run.to_jsonl(tmp_path / "train.jsonl", check=keeps).read_text(encoding="utf-8").count("<think>") == 3
+    assert len(run.to_dataset(check=keeps)) == 3
