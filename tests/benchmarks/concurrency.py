@@ -1,8 +1,7 @@
 """How well ``concurrency="auto"`` does at endpoints that saturate: ``python tests/benchmarks/concurrency.py``.
 
 Real HTTP on this machine against a server that queues, refuses, or slows down, at a point that the client does not
-know. The reference is the best of a few fixed numbers at the same server. Prints one table; ``--plot FILE.svg`` draws
-the limit over time. About ten minutes.
+know. The reference is the best of a few fixed numbers at the same server. Prints one table. About twenty minutes.
 """
 
 from __future__ import annotations
@@ -94,9 +93,15 @@ def main() -> None:
     arguments = parser.parse_args()
     seconds = arguments.seconds
     print(f"{seconds:g} s a run; rates relative to the best fixed number of {arguments.factors} x the knee\n")
-    print(
-        f"{'endpoint':<10}{'knee':>6}{'best rate':>11}{'2nd fifth':>11}{'after 1st':>11}{'refused':>9}{'at the end':>12}"
+    columns = (
+        ("knee", 6),
+        ("best rate", 11),
+        ("2nd fifth", 11),
+        ("after 1st", 11),
+        ("refused", 9),
+        ("at the end", 12),
     )
+    print(f"{'endpoint':<10}" + "".join(f"{name:>{width}}" for name, width in columns))
     for kind in arguments.kinds:
         for knee in arguments.knees:
             latency = 0.25 if knee < 200 else 0.6

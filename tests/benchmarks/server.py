@@ -5,8 +5,8 @@ was made beforehand, into which only the question is copied. Run it as ``python 
 the first line it prints is its URL.
 
 With ``--slots`` it saturates: beyond so many requests at once it lets them wait (``--when-full queue``), answers 429
-(``refuse``), or slows all of them down together, as a GPU that batches does (``share``). ``--change 20:0.5`` halves the
-slots after 20 s. ``--faults 0.1`` answers that part of the requests with a 500, at once.
+(``refuse``), or slows all of them down together, as a GPU that batches does (``share``). ``--change 20:0.5`` halves
+the slots after 20 s. ``--faults 0.1`` answers that part of the requests with a 500, at once.
 """
 
 from __future__ import annotations
