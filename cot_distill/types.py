@@ -87,7 +87,7 @@ class Task(_Value):
     """The reference answer that verifiers compare with. Never shown to the teacher."""
     tests: str | list[Any] | dict[str, Any] | None = None
     """Tests for tasks whose answer is code. Never shown to the teacher."""
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default_factory=dict)
     """Anything else; carried along untouched."""
 
     @field_validator("answer", mode="before")
@@ -134,7 +134,7 @@ class Sampling(_Value):
     """Cap on the reasoning alone, in tokens, where the provider has one."""
     top_logprobs: int | None = Field(default=None, ge=0)
     """Ask for the log-probabilities of this many alternatives a token."""
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = Field(default_factory=dict)
     """Passed through to the wire as it is, over anything the library would send."""
 
 

@@ -186,6 +186,12 @@ def redact(text: str) -> str:
     return _SECRET.sub("[redacted]", text)
 
 
+_REQUEST_IDS = (
+    *("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"),  # headers
+    *("request_id", "requestId", "responseId", "id"),
+)
+
+
 def request_id(headers: Mapping[str, str], payload: Any) -> str | None:
     """Find the provider's id of a request.
 
@@ -197,10 +203,10 @@ def request_id(headers: Mapping[str, str], payload: Any) -> str | None:
         The id, from the headers rather than the body, or None.
     """
     error = payload.get("error") if isinstance(payload, dict) else None
-    holders = [headers, *(holder for holder in (payload, error) if isinstance(holder, dict))]
-    names = (
-        *("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"),  # headers
-        *("request_id", "requestId", "responseId", "id"),
-    )
-    found = (holder.get(name) for holder in holders for name in names)
-    return next((value[:200] for value in found if isinstance(value, str) and value.isascii() and value), None)
+    for holder in (headers, payload, error):
+        if isinstance(holder, Mapping):
+            for name in _REQUEST_IDS:
+                value = holder.get(name)
+                if isinstance(value, str) and value and value.isascii():
+                    return value[:200]
+    return None

@@ -106,7 +106,13 @@ def _fullest_window(headers: Mapping[str, str], now: float) -> float | None:
 
 # --- what is left ---
 
-_FAMILIES = (("x-ratelimit-{}-{}", ("requests", "tokens")), ("anthropic-ratelimit-{1}-{0}", ("requests", "tokens")))
+_KINDS = ("requests", "tokens")
+_PARTS = ("remaining", "limit", "reset")
+_FAMILIES = tuple(
+    tuple(tuple(pattern.format(part, kind) for part in _PARTS) for kind in _KINDS)
+    for pattern in ("x-ratelimit-{}-{}", "anthropic-ratelimit-{1}-{0}")
+)
+"""The names of the headers, by family and kind."""
 
 
 def allowance(headers: Mapping[str, str], *, now: float) -> Allowance | None:
@@ -127,16 +133,16 @@ def allowance(headers: Mapping[str, str], *, now: float) -> Allowance | None:
         >>> allowance({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "1s"}, now=0.0)
         Allowance(requests=Quota(remaining=3.0, limit=None, resets_in=1.0), tokens=None)
     """
-    for pattern, kinds in _FAMILIES:
-        quotas = [_quota(headers, pattern, kind, now) for kind in kinds]
-        if any(quotas):
-            return Allowance(*quotas)
+    for requests, tokens in _FAMILIES:
+        if requests[0] in headers or tokens[0] in headers:
+            quotas = _quota(headers, requests, now), _quota(headers, tokens, now)
+            return Allowance(*quotas) if any(quotas) else None
     return None
 
 
-def _quota(headers: Mapping[str, str], pattern: str, kind: str, now: float) -> Quota | None:
-    limit, remaining = (_number(headers.get(pattern.format(what, kind))) for what in ("limit", "remaining"))
-    resets_in = _span(headers.get(pattern.format("reset", kind)), now)
+def _quota(headers: Mapping[str, str], names: tuple[str, ...], now: float) -> Quota | None:
+    left, whole, reset = map(headers.get, names)
+    remaining, limit, resets_in = _number(left), _number(whole), _span(reset, now)
     if remaining is None or remaining < 0 or resets_in is None or not 0 < resets_in <= LONGEST_WAIT:
         return None
     return Quota(remaining, limit if limit is not None and limit > 0 else None, resets_in)
