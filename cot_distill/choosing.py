@@ -22,6 +22,7 @@ _AS_THEY_ARE = ("passed", "clean")
 """Filters that need no setting, and so need not be called."""
 
 _NOT_WRONG = "not wrong"
+_IN_FULL = "reasoning in full"
 
 
 def check_parts(writer: object, filters: Sequence[object], formatter: object) -> None:
@@ -82,15 +83,21 @@ def _check_formatter(formatter: object) -> None:
 
 
 def choose(
-    samples: Iterable[Sample], filters: Sequence[Filter], funnel: Funnel, *, include_wrong: bool
+    samples: Iterable[Sample],
+    filters: Sequence[Filter],
+    funnel: Funnel,
+    *,
+    include_wrong: bool,
+    include_summaries: bool = False,
 ) -> Iterator[Sample]:
-    """Send samples through the filters. Wrong ones stay out, unless a filter must see them.
+    """Send samples through the filters. Wrong ones stay out, unless a filter must see them, and so do summaries.
 
     Args:
         samples: All of them, ordered by task and attempt.
         filters: Applied in this order.
         funnel: Counts what passes.
         include_wrong: Let wrong ones through.
+        include_summaries: Let those through whose reasoning is only what a provider made of it.
 
     Returns:
         Those that are left.
@@ -99,6 +106,8 @@ def choose(
         ConfigError: A function given as filter does not take and give samples.
     """
     left = funnel.begin(samples)
+    if not include_summaries:
+        left = funnel.after(_IN_FULL, _in_full(left), quiet=True)
     must_see = [place for place, chosen in enumerate(filters, 1) if getattr(chosen, "needs_wrong", False)]
     drop_wrong_at = max(must_see, default=0)
     for place, chosen in enumerate([*filters, None]):
@@ -143,10 +152,10 @@ def why_nothing(funnel: Funnel, filters: Sequence[Filter], failure: Failure | No
     Returns:
         The end of a sentence: which stage took all, or why there was no sample to begin with.
     """
-    if funnel.taker is None:
+    if not funnel.until_none:
         failed = "" if failure is None else f"; the first failure: {failure.kind}: {failure.message}"
         return f"it has no samples{failed}"
-    *before, taker = funnel.stages[: funnel.taker + 1]
+    *before, taker = funnel.until_none
     passed = "".join(f"{stage.went_out:,} left after `{stage.name}`, " for stage in before if taker.came_in)
     all_of = f"of {taker.came_in:,} samples" if taker.came_in else "of the samples"
     return f"{passed}and `{taker.name}` kept none {all_of}{_hint(taker.name, filters)}".removeprefix("and ")
@@ -156,10 +165,19 @@ def _hint(name: str, filters: Sequence[Filter]) -> str:
     """What to do about the stage that took all, where that can be told from here."""
     if name == _NOT_WRONG:
         return ": look at the verdicts of run.samples(), or say include_wrong=True"
+    if name == _IN_FULL:
+        return (
+            ": the provider shows a summary of the reasoning, which teaches a student to summarise; "
+            "include_summaries=True lets them through"
+        )
     place = next((place for place, chosen in enumerate(filters) if name_of(chosen) == name), 0)
     if place and getattr(filters[place], "needs_wrong", False):
         return f": it compares right samples with wrong ones, so put it before `{name_of(filters[place - 1])}`"
     return ""
+
+
+def _in_full(samples: Iterator[Sample]) -> Iterator[Sample]:
+    return (sample for sample in samples if sample.trace_kind != "summary")
 
 
 def _not_wrong(samples: Iterator[Sample]) -> Iterator[Sample]:

@@ -96,6 +96,7 @@ class Engine:
         self._earlier = earlier
         self._answers = self._bare = self._refused = self._unreached = 0
         self._proven = proven
+        self._summarised = False
         waits = self._judge.waits
         at_once = _MOST_IN_HAND if settings.concurrency == "auto" else settings.concurrency
         self._unproven = anyio.CapacityLimiter(min(at_once, _JUDGED_AT_ONCE)) if waits else None
@@ -282,12 +283,22 @@ class Engine:
         outcome = self._read(slot, completion, tries.made)
         if isinstance(outcome, Sample):
             self._proven = True
+            self._tell_of_summary(outcome)
             return await self._judged(slot, outcome)
         if outcome.kind == "no_reasoning" and not self._proven:
             self._bare += 1
             if self._settings.require_reasoning and self._bare >= _PROBE:
                 self._end_without_reasoning(outcome.message)
         return outcome
+
+    def _tell_of_summary(self, sample: Sample) -> None:
+        if sample.trace_kind == "summary" and not self._summarised:
+            self._summarised = True
+            log.warning(
+                "%s shows a summary of its reasoning, not the reasoning: these samples are kept, and left out of "
+                "datasets unless you say include_summaries=True",
+                self._settings.teacher.name,
+            )
 
     def _read(self, slot: Slot, completion: Completion, tries: int) -> Outcome:
         settings = self._settings

@@ -31,32 +31,39 @@ class Funnel:
         self._names: list[str] = []
         self._counts: list[int] = []
         self._asked: list[bool] = []
+        self._quiet: set[int] = set()
 
     def begin(self, items: Iterable[T]) -> Iterator[T]:
         """Count what comes in before the first stage."""
         return self._counted(items)
 
-    def after(self, stage: object, items: Iterable[T]) -> Iterator[T]:
-        """Count what comes out of a stage; of a callable its name is shown."""
+    def after(self, stage: object, items: Iterable[T], *, quiet: bool = False) -> Iterator[T]:
+        """Count what comes out of a stage; of a callable its name is shown. ``quiet``: only if it took something."""
+        if quiet:
+            self._quiet.add(len(self._names))
         self._names.append(stage if isinstance(stage, str) else name_of(stage))
         return self._counted(items)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages so far, in order. What was never pulled through is not counted."""
-        counts = zip(self._counts, self._counts[1:], strict=False)
-        return tuple(
-            Stage(name=name, came_in=came, went_out=went)
-            for name, (came, went) in zip(self._names, counts, strict=True)
-        )
+        return self._until(len(self._names))
 
     @property
-    def taker(self) -> int | None:
-        """Where nothing came out at the end: the number of the stage that is the reason. None: nothing went in."""
+    def until_none(self) -> tuple[Stage, ...]:
+        """Where nothing came out at the end: the stages up to the one that is the reason. Empty: nothing went in."""
         for place in reversed(range(len(self._names))):
             if self._counts[place] or not self._asked[place]:
-                return place
-        return None
+                return self._until(place + 1)
+        return ()
+
+    def _until(self, end: int) -> tuple[Stage, ...]:
+        counts = zip(self._names, self._counts, self._counts[1:], strict=False)
+        return tuple(
+            Stage(name=name, came_in=came, went_out=went)
+            for place, (name, came, went) in enumerate(counts)
+            if place < end and (came != went or place not in self._quiet)
+        )
 
     def _counted(self, items: Iterable[T]) -> Iterator[T]:
         place = len(self._counts)

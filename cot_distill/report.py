@@ -42,6 +42,8 @@ class Report(BaseModel):
     """Tasks none of whose attempts gave a right sample."""
     suspects: int = 0
     """Tasks whose reference answer is doubtful: see :attr:`cot_distill.TaskReport.is_suspect`."""
+    summaries: int = 0
+    """Samples whose reasoning is a summary by the provider; exports leave them out."""
     failures: dict[str, int]
     """By kind, the most frequent first."""
     prompt_tokens: int
@@ -96,6 +98,8 @@ class Report(BaseModel):
             ("asked", f"{self.asked:,} attempts at {self.tasks:,} tasks"),
             ("samples", f"{self.samples:,}"),
         ]
+        if self.summaries:
+            rows.append(("  summaries", f"{self.summaries:,} show no reasoning in full: exports leave them out"))
         if self.passed or self.wrong:
             rows.append(("  verified", f"{self.passed:,} passed, {self.wrong:,} wrong, {self.unjudged:,} not judged"))
             rows += [(f"  wrong by {name}", f"{count:,}") for name, count in self.rejected.items()]
@@ -155,7 +159,7 @@ class Tally:
     """Adds up outcomes and usage on the way to a :class:`Report`."""
 
     def __init__(self) -> None:
-        self.tasks = self.asked = self.samples = self.passed = self.wrong = 0
+        self.tasks = self.asked = self.samples = self.passed = self.wrong = self.summaries = 0
         self.solved = self.unsolved = self.suspects = 0
         self.prompt_tokens = self.completion_tokens = 0
         self.reasoning_tokens = self.answer_tokens = 0
@@ -182,6 +186,7 @@ class Tally:
             return
         self.samples += 1
         self.models[outcome.model or "?"] += 1
+        self.summaries += outcome.trace_kind == "summary"
         self.passed += outcome.passed is True
         self.wrong += outcome.passed is False
         self.rejected.update({verdict.by for verdict in outcome.verdicts if verdict.passed is False})

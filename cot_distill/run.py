@@ -117,6 +117,7 @@ class Run:
             samples=tally.samples,
             passed=tally.passed,
             wrong=tally.wrong,
+            summaries=tally.summaries,
             unjudged=tally.samples - tally.passed - tally.wrong,
             rejected=dict(tally.rejected.most_common()),
             solved=tally.solved,
@@ -145,6 +146,7 @@ class Run:
         *filters: Filter,
         formatter: Formatter = formatters.messages,
         include_wrong: bool = False,
+        include_summaries: bool = False,
         check: ChatTokenizer | str | None = None,
     ) -> T:
         """Send the samples through filters and formatter into a writer. The same run gives the same rows.
@@ -154,6 +156,8 @@ class Run:
             filters: Applied in this order.
             formatter: Makes a row of a sample.
             include_wrong: Let samples through that a verifier called wrong.
+            include_summaries: Let samples through whose reasoning is a summary that the provider made
+                (``trace_kind="summary"``). Some providers' terms say more about them: see ``docs/providers.md``.
             check: The student's tokenizer, or its chat template: refuse what it would spoil, as
                 :func:`cot_distill.check_template` finds out.
 
@@ -167,7 +171,9 @@ class Run:
         """
         check_parts(writer, filters, formatter)
         funnel = Funnel()
-        samples = choose(self.samples(), filters, funnel, include_wrong=include_wrong)
+        samples = choose(
+            self.samples(), filters, funnel, include_wrong=include_wrong, include_summaries=include_summaries
+        )
         if check is not None:
             samples = refuse_lost(check, formatter=formatter)(samples)
         rows = map(formatter, samples)
@@ -184,6 +190,7 @@ class Run:
         *filters: Filter,
         formatter: Formatter = formatters.messages,
         include_wrong: bool = False,
+        include_summaries: bool = False,
         check: ChatTokenizer | str | None = None,
     ) -> Path:
         """Write the samples as JSON Lines: whole or not at all. See :meth:`export`.
@@ -192,7 +199,12 @@ class Run:
             The path.
         """
         return self.export(
-            writers.jsonl(path), *filters, formatter=formatter, include_wrong=include_wrong, check=check
+            writers.jsonl(path),
+            *filters,
+            formatter=formatter,
+            include_wrong=include_wrong,
+            include_summaries=include_summaries,
+            check=check,
         )
 
     def to_dataset(
@@ -200,11 +212,17 @@ class Run:
         *filters: Filter,
         formatter: Formatter = formatters.messages,
         include_wrong: bool = False,
+        include_summaries: bool = False,
         check: ChatTokenizer | str | None = None,
     ) -> datasets.Dataset:
         """Hand the samples over as a ``datasets.Dataset``. See :meth:`export`."""
         return self.export(
-            writers.hugging_face(), *filters, formatter=formatter, include_wrong=include_wrong, check=check
+            writers.hugging_face(),
+            *filters,
+            formatter=formatter,
+            include_wrong=include_wrong,
+            include_summaries=include_summaries,
+            check=check,
         )
 
     def push_to_hub(

@@ -1,7 +1,7 @@
 """HTTP: one base URL, many requests at once.
 
-It sends one JSON body and brings back status, headers and bytes. It does not know what is in them, does not retry
-and does not limit: those have their own files.
+It sends one JSON body and brings back status, headers and bytes, whole or while they come. It does not know what is
+in them, does not retry and does not limit: those have their own files.
 
 Shape: one single-connection httpx transport per request in flight, kept on a free list, all on one TLS context.
 httpx's own pool is not used with more than one connection, since its cost per request grows with the connections in
@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import re
 import ssl
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -31,15 +32,21 @@ from cot_distill.errors import ConfigError, UnavailableError
 from cot_distill.http1 import HTTP1Transport
 from cot_distill.sockets import SOCKET_OPTIONS
 
-__all__ = ["Reply", "Transport"]
+__all__ = ["Incoming", "Reply", "Transport"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _SET_PER_REQUEST = ("content-length", "transfer-encoding")
 _CONNECT_SECONDS = 15.0
 _WRITE_SECONDS = 60.0
+# A model may think for minutes between two pieces of a summary; most servers say something every few seconds.
+_IDLE_SECONDS = 600.0
+_REST_SECONDS = 2.0
 # Below the 5 s after which uvicorn, and with it most self-hosted servers, closes an idle connection.
 _KEEPALIVE_SECONDS = 4.0
+
+
+_TROUBLE = (httpx.HTTPError, TimeoutError, ssl.SSLError)
 
 
 class Reply(NamedTuple):
@@ -51,6 +58,63 @@ class Reply(NamedTuple):
     body: bytes
     seconds: float
     """From sending the request to having the whole body."""
+
+
+class Incoming:
+    """An HTTP response that is still coming: iterate over it once, to get its body piece by piece."""
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        scope: anyio.CancelScope,
+        idle: float,
+        trouble: Callable[[Exception], Exception],
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = dict(response.headers.items())
+        """Names in lower case."""
+        self.is_whole = False
+        """It was read to its end."""
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - of an async transport
+        self._pieces = aiter(response.stream)
+        self._scope = scope
+        self._end = scope.deadline
+        self._idle = idle
+        self._trouble = trouble
+
+    def __aiter__(self) -> Incoming:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            if "content-encoding" in self.headers and not self.is_whole:  # which nobody has asked for
+                piece = _unpacked(self.status, self.headers, b"".join([piece async for piece in self._pieces]))
+                self.is_whole = True
+            else:
+                piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self.is_whole = True
+            raise
+        except _TROUBLE as error:
+            raise self._trouble(error) from error
+        self._scope.deadline = min(self._end, anyio.current_time() + self._idle)
+        return piece
+
+    async def rest(self) -> None:
+        """Read on to the end of the body where that comes soon, so that the connection can be used again."""
+        self._scope.deadline = self._end = self._idle = math.inf  # what matters is there
+        with anyio.move_on_after(_REST_SECONDS), suppress(UnavailableError):
+            async for _ in self:
+                pass
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        # httpx's stream is one generator in another, and trio warns of each that is left alone. Closing the outermost
+        # leaves the others; a cancellation ends them all.
+        with anyio.CancelScope() as leaving, suppress(StopAsyncIteration, *_TROUBLE):
+            leaving.cancel()
+            while True:
+                await anext(self._pieces)
 
 
 class Transport:
@@ -69,6 +133,7 @@ class Transport:
     def __init__(self, base_url: str, *, headers: Mapping[str, str], timeout: float) -> None:
         self._base = _parse(base_url)
         self._headers = _headers(self._base, headers)
+        self._where = f"{self._base.scheme}://{self._base.netloc.decode()}"
         self._timeout = timeout
         # `read` is as long as the whole: a server that is thinking sends nothing at all.
         self._extensions = {
@@ -93,9 +158,7 @@ class Transport:
         Raises:
             UnavailableError: No connection, a broken one, or no whole reply in time.
         """
-        url = self._urls.get(path) or self._urls.setdefault(path, self._base.copy_with(path=self._base.path + path))
-        headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
-        request = httpx.Request("POST", url, headers=headers, stream=_Body(body), extensions=self._extensions)
+        request = self._request(path, body)
         slot = self._idle.pop() if self._idle else self._connect()
         healthy = False
         started = time.monotonic()
@@ -106,9 +169,9 @@ class Transport:
                 content = b"".join([piece async for piece in response.stream])
                 await response.stream.aclose()
             if "content-encoding" in response.headers:
-                content = httpx.Response(response.status_code, headers=response.headers, content=content).content
+                content = _unpacked(response.status_code, response.headers, content)
             healthy = True
-        except (httpx.HTTPError, TimeoutError, ssl.SSLError) as error:
+        except _TROUBLE as error:
             raise self._unavailable(error) from error
         finally:
             # A connection that was cancelled or broke half-way through is in no state to be used again.
@@ -120,6 +183,61 @@ class Transport:
         # The last connection used is the first to be used again, so the free list stays warm at its top only.
         # A plain dict is read ten times as fast as httpx's headers.
         return Reply(response.status_code, dict(response.headers.items()), content, time.monotonic() - started)
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: bytes, *, idle: float = _IDLE_SECONDS) -> AsyncIterator[Incoming]:
+        """Send ``body`` to ``base_url + path``, and hand over the response while it comes.
+
+        Use as an async context manager. The time-out of the whole holds for its block; where that is left before the
+        response was read to its end, the connection is closed.
+
+        Args:
+            path: May have a query of its own.
+            body: What is sent.
+            idle: Seconds that may pass between two pieces of the body. Waiting for the first of them may take as long
+                as the whole: a server with a long queue says nothing.
+
+        Yields:
+            The response, whatever its status.
+
+        Raises:
+            UnavailableError: As for :meth:`post`; while the response is read, too. Nothing came for too long.
+        """
+        slot = self._idle.pop() if self._idle else self._connect()
+        incoming: Incoming | None = None
+        healthy = False
+        end = anyio.current_time() + self._timeout
+        try:
+            with anyio.CancelScope(deadline=end) as scope:
+                try:
+                    response = await slot.handle_async_request(self._request(path, body))
+                except _TROUBLE as error:
+                    raise self._unavailable(error) from error
+                incoming = Incoming(response, scope, idle, self._unavailable)
+                yield incoming
+                if incoming.is_whole:
+                    await response.aclose()
+                    healthy = True
+            if scope.cancelled_caught:
+                raise self._too_slow(None if scope.deadline >= end else idle)
+        finally:
+            if healthy:
+                self._idle.append(slot)
+            else:
+                with anyio.CancelScope(shield=True):
+                    if incoming is not None:
+                        await incoming.aclose()
+                    await slot.aclose()
+
+    def _request(self, path: str, body: bytes) -> httpx.Request:
+        url = self._urls.get(path) or self._urls.setdefault(path, self._url(path))
+        headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
+        return httpx.Request("POST", url, headers=headers, stream=_Body(body), extensions=self._extensions)
+
+    def _url(self, path: str) -> httpx.URL:
+        path, _, query = path.partition("?")
+        queries = [part for part in (self._base.query, query.encode()) if part]
+        return self._base.copy_with(path=self._base.path + path, query=b"&".join(queries) or None)
 
     def _connect(self) -> httpx.AsyncBaseTransport:
         tls, proxy = _tls_context(self._base.scheme), _proxy_for(self._base)
@@ -133,17 +251,24 @@ class Transport:
         )
 
     def _unavailable(self, error: Exception) -> UnavailableError:
-        where = f"{self._base.scheme}://{self._base.netloc.decode()}"
+        where = self._where
         # What we sent wrongly is quoted by the error, and may be the key.
         detail = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
         detail = detail or type(error).__name__
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
             return UnavailableError(f"cannot connect to {where}: {detail}", kind="unreachable")
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-            return UnavailableError(f"no whole answer from {where} within {self._timeout:g} s", kind="timeout")
+            return self._too_slow()
         if isinstance(error, httpx.DecodingError):
             return UnavailableError(f"cannot decode the answer of {where}: {detail}", kind="malformed")
         return UnavailableError(f"the connection to {where} broke: {detail}", kind="http")
+
+    def _too_slow(self, idle: float | None = None) -> UnavailableError:
+        """The error of an answer that did not come in time, or of which nothing came for so many seconds."""
+        what = f"no whole answer from {self._where} within {self._timeout:g} s"
+        if idle is not None:
+            what = f"nothing came from {self._where} for {idle:g} s in the midst of an answer"
+        return UnavailableError(what, kind="timeout")
 
 
 class _Body(httpx.AsyncByteStream):
@@ -159,6 +284,10 @@ class _Body(httpx.AsyncByteStream):
         if not self._pieces:
             raise StopAsyncIteration
         return self._pieces.pop()
+
+
+def _unpacked(status: int, headers: Mapping[str, str], content: bytes) -> bytes:
+    return httpx.Response(status, headers=headers, content=content).content
 
 
 def _parse(base_url: str) -> httpx.URL:

@@ -432,3 +432,20 @@ def test_an_export_refuses_what_the_students_template_would_spoil(tmp_path: Path
     keeps = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     assert run.to_jsonl(tmp_path / "train.jsonl", check=keeps).read_text(encoding="utf-8").count("<think>") == 3
     assert len(run.to_dataset(check=keeps)) == 3
+
+
+def test_summaries_stay_out_of_datasets_unless_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(messages: object) -> Completion:
+        return Completion(reasoning="In short: so.", content="a", trace_kind="summary")
+
+    run = Distiller(ScriptedTeacher(answer)).run(tasks(4), tmp_path / "run", progress=False)
+    assert [record.message for record in caplog.records if "summary" in record.message] == [
+        "scripted shows a summary of its reasoning, not the reasoning: these samples are kept, and left out of "
+        "datasets unless you say include_summaries=True"
+    ]
+    assert run.report().summaries == 4
+    assert "4 show no reasoning in full" in str(run.report())
+    with pytest.raises(ConfigError, match="`reasoning in full` kept none of 4 samples: .*include_summaries=True"):
+        run.to_jsonl(tmp_path / "train.jsonl")
+    assert len(run.to_dataset(include_summaries=True)) == 4
+    assert len(run.to_jsonl(tmp_path / "train.jsonl", include_summaries=True).read_text().splitlines()) == 4

@@ -8,18 +8,21 @@ for sending a turn back; they stay in ``Completion.raw``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from cot_distill.teachers import reading, wire
 from cot_distill.teachers.reading import count, text_of
-from cot_distill.teachers.wire import Fields, Format
+from cot_distill.teachers.wire import Fields, Format, Said, Streaming, as_stream
 from cot_distill.types import Completion, Message, Sampling, TraceKind, Usage
 
 if TYPE_CHECKING:
     from cot_distill.teachers.presets import Preset
 
-__all__ = ["FORMAT", "decode", "encode", "no_logprobs", "thinking"]
+__all__ = ["FORMAT", "Blocks", "decode", "encode", "no_logprobs", "thinking"]
 
 
 def thinking(effort: str | None, budget: int | None) -> Fields:
@@ -154,10 +157,82 @@ def _usage(given: Any) -> Usage:
     )
 
 
+# --- the stream ---
+
+
+class Blocks:
+    """See :class:`cot_distill.teachers.wire.Assembler`. Every event names its block by number."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._message: Fields = {}
+        self._blocks: dict[Any, Fields] = {}
+        self._texts: dict[tuple[Any, str], list[str]] = {}
+
+    @property
+    def finished(self) -> bool:
+        """It was said why the answer ended, which comes after all blocks."""
+        return isinstance(self._message.get("stop_reason"), str)
+
+    def add(self, event: Fields, name: str, /) -> Said:
+        """Take an event.
+
+        Args:
+            event: Its data.
+            name: What it is called where the data does not say so.
+
+        Returns:
+            The text that it brought.
+        """
+        kind = event.get("type") or name
+        number = event.get("index")
+        number = number if isinstance(number, int) else 0
+        if kind == "message_start" and isinstance(event.get("message"), dict):
+            self._message = dict(event["message"])
+        elif kind == "content_block_start" and isinstance(event.get("content_block"), dict):
+            self._blocks[number] = block = dict(event["content_block"])
+            return self._say(number, block)
+        elif kind == "content_block_delta" and isinstance(event.get("delta"), dict):
+            return self._say(number, event["delta"])
+        elif kind == "message_delta":
+            delta, usage = event.get("delta"), event.get("usage")
+            self._message |= _told(delta)
+            self._message["usage"] = _told(self._message.get("usage")) | _told(usage)  # the sums so far
+        self.over = kind == "message_stop"
+        return Said()
+
+    def _say(self, number: int, piece: Fields) -> Said:
+        for name in ("thinking", "text", "signature", "partial_json"):
+            if isinstance(piece.get(name), str):
+                self._texts.setdefault((number, name), []).append(piece[name])
+        return Said(text_of(piece.get("thinking")), text_of(piece.get("text")))
+
+    def payload(self) -> Fields:
+        """Put together what came.
+
+        Returns:
+            A message.
+        """
+        blocks = {number: dict(block) for number, block in self._blocks.items()}
+        for (number, name), texts in self._texts.items():
+            block, text = blocks.setdefault(number, {}), "".join(texts)
+            if name != "partial_json":
+                block[name] = text
+                continue
+            with suppress(ValueError):  # what a tool is called with, in pieces of JSON
+                block["input"] = from_json(text)
+        return {**self._message, "content": [blocks[number] for number in sorted(blocks)]}
+
+
+def _told(value: Any) -> Fields:
+    return {name: item for name, item in value.items() if item is not None} if isinstance(value, dict) else {}
+
+
 FORMAT = Format(
     path="/v1/messages",
     encode=encode,
     decode=decode,
     key_header="x-api-key",
     headers=MappingProxyType({"anthropic-version": "2023-06-01"}),
+    streaming=Streaming(Blocks, as_stream),
 )

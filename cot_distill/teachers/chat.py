@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cot_distill.teachers import harmony, reading, wire
+from cot_distill.teachers.chat_stream import STREAMING
 from cot_distill.teachers.faults import body_error
 from cot_distill.teachers.reading import text_of, usage_of
 from cot_distill.teachers.wire import Fields, Format
@@ -229,4 +230,4 @@ def _logprobs(choice: Fields) -> Fields | None:
     return lists or None
 
 
-FORMAT = Format(path="/chat/completions", encode=encode, decode=decode)
+FORMAT = Format(path="/chat/completions", encode=encode, decode=decode, streaming=STREAMING)

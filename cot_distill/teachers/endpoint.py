@@ -10,10 +10,13 @@ from types import TracebackType
 from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
-from cot_distill.errors import TeacherError
+from cot_distill.errors import ConfigError, TeacherError
+from cot_distill.guards import Fails, Guard
 from cot_distill.teachers import error_bodies, faults, waits
 from cot_distill.teachers.presets import Preset
-from cot_distill.transport import Reply, Transport
+from cot_distill.teachers.streaming import AnswerUnderWay
+from cot_distill.teachers.wire import Fields, Streaming
+from cot_distill.transport import Incoming, Reply, Transport
 from cot_distill.types import Completion, Message, Sampling
 
 __all__ = ["Endpoint"]
@@ -33,6 +36,11 @@ class Endpoint:
         api_key: Sent in the header of the format; None sends none.
         headers: Sent with every request, beside those of the format.
         timeout: Seconds an answer may take in all.
+        stream: Have answers sent as a stream.
+        guards: Look at answers while they come.
+
+    Raises:
+        ConfigError: The base URL is none, or a stream is wanted where answers come whole only.
     """
 
     def __init__(
@@ -45,11 +53,17 @@ class Endpoint:
         api_key: SecretStr | None,
         headers: Mapping[str, str],
         timeout: float,
+        stream: bool = False,
+        guards: Sequence[Guard] = (),
     ) -> None:
         self.name = name
         self._model = model
         self._preset = preset
-        self._path = preset.format.url_path(model)
+        self._streaming = preset.format.streaming if stream and preset.streams else None
+        if stream and self._streaming is None:
+            raise ConfigError(f"answers of {preset.name} are not streamed here: leave out stream=True")
+        self._guards = guards
+        self._path = preset.format.url_path(model, stream=stream)
         self._base_url = base_url
         self._key = api_key
         self._headers = headers
@@ -81,13 +95,42 @@ class Endpoint:
         Raises:
             TeacherError: The one that fits what the endpoint said.
         """
-        body = to_json(self._preset.format.encode(messages, sampling, model=self._model, preset=self._preset))
+        fields = self._preset.format.encode(messages, sampling, model=self._model, preset=self._preset)
         if getattr(self._local, "users", 0):
-            reply = await self._local.transport.post(self._path, body)
+            reply = await self._ask(self._local.transport, fields, messages)
         else:
             async with self._transport() as transport:
-                reply = await transport.post(self._path, body)
+                reply = await self._ask(transport, fields, messages)
         return self._decode(reply)
+
+    async def _ask(self, transport: Transport, fields: Fields, messages: Sequence[Message]) -> Reply:
+        """Ask, and return the whole reply: as it came, or as it would have come without a stream."""
+        if self._streaming is None:
+            return await transport.post(self._path, to_json(fields))
+        asked = to_json(self._streaming.ask(fields, self._preset))
+        started = time.monotonic()
+        async with transport.stream(self._path, asked) as incoming:
+            status, headers = incoming.status, incoming.headers
+            if 200 <= status < 300:
+                body = await self._assembled(self._streaming, incoming, messages)
+            else:
+                body = b"".join([piece async for piece in incoming])
+        return Reply(status, headers, body, time.monotonic() - started)
+
+    async def _assembled(self, streaming: Streaming, incoming: Incoming, messages: Sequence[Message]) -> bytes:
+        answer = AnswerUnderWay(
+            self._preset,
+            streaming,
+            guards=[guard.about(messages) if isinstance(guard, Fails) else guard for guard in self._guards],
+            request_id=error_bodies.request_id(incoming.headers, None),
+            mask=self._masked,
+        )
+        async for piece in incoming:
+            answer.feed(piece)
+            if answer.over:
+                await incoming.rest()
+                break
+        return answer.body()
 
     def _transport(self) -> Transport:
         wire = self._preset.format
@@ -116,9 +159,11 @@ class Endpoint:
         )
 
     def _error(self, reply: Reply) -> TeacherError:
-        body = reply.body
+        return faults.teacher_error(reply.status, reply.headers, self._masked(reply.body), provider=self._preset.name)
+
+    def _masked(self, body: bytes) -> bytes:
         secrets = [*self._headers.values(), *([] if self._key is None else [self._key.get_secret_value()])]
         for secret in secrets:  # some servers echo what they refuse
             if len(secret) >= _SECRET_LENGTH:
                 body = body.replace(secret.encode(), b"[secret]")
-        return faults.teacher_error(reply.status, reply.headers, body, provider=self._preset.name)
+        return body

@@ -67,7 +67,7 @@ _PAY = (
 )
 _KEY = "check the key, and that it may use this model"
 _MODEL = "check the model id and base_url"
-_STREAM = "this model thinks only when it streams, which is not done here; choose another one"
+_STREAM = "this model answers, or thinks, only when it streams: open_teacher(…, stream=True)"
 _AMEND = "the request is not accepted as it is; check Sampling and its `extra`"
 
 _TOO_LONG_CODES = """

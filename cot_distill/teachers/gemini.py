@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from cot_distill.errors import ConfigError
 from cot_distill.teachers import reading, wire
 from cot_distill.teachers.reading import count, text_of
-from cot_distill.teachers.wire import Fields, Format
+from cot_distill.teachers.wire import Fields, Format, Said, Streaming
 from cot_distill.types import Completion, Message, Sampling, Usage
 
 if TYPE_CHECKING:
     from cot_distill.teachers.presets import Preset
 
-__all__ = ["FORMAT", "decode", "encode", "logprobs", "thinking"]
+__all__ = ["FORMAT", "Parts", "decode", "encode", "logprobs", "thinking"]
 
 _NAMES: Mapping[str, str] = MappingProxyType({"top_p": "topP", "max_tokens": "maxOutputTokens"})
 
@@ -162,4 +162,105 @@ def _logprobs(candidate: Fields) -> Fields | None:
     return found if isinstance(found, dict) and found else None
 
 
-FORMAT = Format(path="/models/{model}:generateContent", encode=encode, decode=decode, key_header="x-goog-api-key")
+# --- the stream ---
+
+
+class Parts:
+    """See :class:`cot_distill.teachers.wire.Assembler`. Every event is an answer of its own, with some more parts.
+
+    A stream has no last event that could be told from the others: it is over when the server ends it.
+    """
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.over = False
+        self._answer: Fields = {}
+        self._candidate: Fields | None = None
+        self._content: Fields = {}
+        self._parts: list[Fields] = []
+        self._texts: list[list[str]] = []
+
+    def add(self, event: Fields, _name: str, /) -> Said:
+        """Take an event.
+
+        Args:
+            event: Its data.
+
+        Returns:
+            The text that it brought.
+        """
+        for name, value in event.items():
+            if name == "usageMetadata" and isinstance(value, dict):
+                known = self._answer.get(name)
+                self._answer[name] = {**known, **value} if isinstance(known, dict) else value  # the sums so far
+            elif name != "candidates" and value is not None:
+                self._answer[name] = value
+        feedback = event.get("promptFeedback")
+        self.finished = self.finished or (isinstance(feedback, dict) and bool(feedback.get("blockReason")))
+        candidates = (one for one in reading.objects(event.get("candidates")) if one.get("index") in (0, None))
+        candidate = next(candidates, None)
+        return Said() if candidate is None else self._add_candidate(candidate)
+
+    def _add_candidate(self, candidate: Fields) -> Said:
+        known = self._candidate = {} if self._candidate is None else self._candidate
+        content = candidate.get("content")
+        content = content if isinstance(content, dict) else {}
+        self._content |= {name: value for name, value in content.items() if name != "parts"}
+        parts = reading.objects(content.get("parts"))
+        if candidate.get("finishReason"):
+            self.finished = True
+        elif parts:  # older models give a reason with every event
+            self.finished, known["finishReason"] = False, None
+        for name, value in candidate.items():
+            lists = known.get(name)
+            if name == "logprobsResult" and isinstance(value, dict) and isinstance(lists, dict):
+                for kind, found in value.items():
+                    if isinstance(found, list) and isinstance(lists.get(kind), list):
+                        lists[kind].extend(found)
+                    else:
+                        lists[kind] = found
+            elif name != "content" and value is not None:
+                known[name] = value
+        for number, part in enumerate(parts):
+            self._add_part(part, goes_on=number == 0)
+        thought = "".join(text_of(part.get("text")) for part in parts if part.get("thought"))
+        return Said(thought, "".join(text_of(part.get("text")) for part in parts if not part.get("thought")))
+
+    def _add_part(self, part: Fields, *, goes_on: bool) -> None:
+        """Take a part. The first of an event goes on with the last of the event before, if that is of its kind."""
+        text = part.get("text")
+        last = self._parts[-1] if self._parts else {}
+        alike = bool(last.get("thought")) == bool(part.get("thought")) and "text" in last
+        if goes_on and alike and isinstance(text, str):
+            last |= part
+            self._texts[-1].append(text)
+        else:
+            self._parts.append(dict(part))
+            self._texts.append([text] if isinstance(text, str) else [])
+
+    def payload(self) -> Fields:
+        """Put together what came.
+
+        Returns:
+            An answer.
+        """
+        parts = [
+            part | ({"text": "".join(texts)} if texts else {})
+            for part, texts in zip(self._parts, self._texts, strict=True)
+        ]
+        content = {"content": {**self._content, **({"parts": parts} if parts else {})}}
+        candidates = {} if self._candidate is None else {"candidates": [{**self._candidate, **content}]}
+        return {**self._answer, **candidates}
+
+
+def _ask(body: Fields, _preset: Preset) -> Fields:
+    return body  # it is asked by its path
+
+
+FORMAT = Format(
+    path="/models/{model}:generateContent",
+    encode=encode,
+    decode=decode,
+    key_header="x-goog-api-key",
+    streaming=Streaming(Parts, _ask, path="/models/{model}:streamGenerateContent?alt=sse"),
+)

@@ -12,14 +12,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cot_distill.teachers import reading, wire
+from cot_distill.teachers.events import JSONLines
 from cot_distill.teachers.reading import count, text_of
-from cot_distill.teachers.wire import Fields, Format
+from cot_distill.teachers.wire import Fields, Format, Said, Streaming, as_stream
 from cot_distill.types import Completion, Message, Sampling, Usage
 
 if TYPE_CHECKING:
     from cot_distill.teachers.presets import Preset
 
-__all__ = ["FORMAT", "decode", "encode", "thinking"]
+__all__ = ["FORMAT", "Lines", "decode", "encode", "thinking"]
 
 _NAMES: Mapping[str, str] = MappingProxyType({"max_tokens": "num_predict"})
 
@@ -122,4 +123,59 @@ def decode(payload: Any, *, preset: Preset) -> Completion:
     )
 
 
-FORMAT = Format(path="/api/chat", encode=encode, decode=decode)
+# --- the stream ---
+
+
+class Lines:
+    """See :class:`cot_distill.teachers.wire.Assembler`. Every line is a piece of the answer; the last has counts."""
+
+    def __init__(self) -> None:
+        self._answer: Fields = {}
+        self._message: Fields = {}
+        self._texts: dict[str, list[str]] = {}
+        self._lists: dict[str, list[Any]] = {}
+
+    @property
+    def finished(self) -> bool:
+        """The last line came."""
+        return self._answer.get("done") is True
+
+    over = finished
+
+    def add(self, event: Fields, _name: str, /) -> Said:
+        """Take a line.
+
+        Args:
+            event: The line.
+
+        Returns:
+            The text that it brought.
+        """
+        message = event.get("message")
+        message = message if isinstance(message, dict) else {}
+        self._answer |= event
+        for name, value in message.items():
+            if name in ("content", "thinking") and isinstance(value, str):
+                self._texts.setdefault(name, []).append(value)
+            elif name != "tool_calls":
+                self._message[name] = value
+        for name, value in (("tool_calls", message.get("tool_calls")), ("logprobs", event.get("logprobs"))):
+            if isinstance(value, list):
+                self._lists.setdefault(name, []).extend(value)
+        return Said(text_of(message.get("thinking")), text_of(message.get("content")))
+
+    def payload(self) -> Fields:
+        """Put together what came.
+
+        Returns:
+            An answer.
+        """
+        lists = dict(self._lists)
+        calls = {"tool_calls": lists.pop("tool_calls")} if "tool_calls" in lists else {}
+        message = {**self._message, **{name: "".join(texts) for name, texts in self._texts.items()}, **calls}
+        return {**self._answer, **lists, "message": message}
+
+
+FORMAT = Format(
+    path="/api/chat", encode=encode, decode=decode, streaming=Streaming(Lines, as_stream, events=JSONLines)
+)

@@ -114,6 +114,10 @@ class Preset:
     """Turns ``top_logprobs`` into fields of the request."""
     hides_reasoning: Callable[[str], bool] = _nothing_hidden
     """Whether this model thinks without showing it: then an answer without reasoning is ``hidden``, not ``none``."""
+    stream_options: bool = True
+    """Whether a stream is asked for its usage. Of chat completions."""
+    streams: bool = True
+    """Whether what comes as a stream is what would come whole."""
     reasoning_outside_total: bool = False
     """``completion_tokens`` does not count the reasoning."""
 
@@ -167,6 +171,7 @@ _TABLE = (
         base_url="https://api.mistral.ai/v1",
         key_env=("MISTRAL_API_KEY",),
         seed_field="random_seed",  # unknown fields are refused with 422
+        stream_options=False,  # this is one; usage comes anyway
     ),
     Preset(
         name="cerebras",
@@ -198,6 +203,8 @@ _TABLE = (
         base_url="https://api.minimax.io/v1",
         key_env=("MINIMAX_API_KEY",),
         always={"reasoning_split": True},
+        # A chunk holds what is new, or all that was thought so far: its documents and its users disagree.
+        streams=False,
     ),
     Preset(
         name="xai",

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from cot_distill.errors import RequestError
 from cot_distill.teachers import reading, wire
 from cot_distill.teachers.reading import text_of, usage_of
-from cot_distill.teachers.wire import Fields, Format
+from cot_distill.teachers.wire import ErrorEventError, Fields, Format, Said, Streaming, as_stream
 from cot_distill.types import Completion, FinishReason, Message, Sampling, TraceKind
 
 if TYPE_CHECKING:
     from cot_distill.teachers.presets import Preset
 
-__all__ = ["FORMAT", "decode", "encode", "logprobs", "thinking"]
+__all__ = ["FORMAT", "Items", "decode", "encode", "logprobs", "thinking"]
 
 _NAMES: Mapping[str, str | None] = MappingProxyType({"max_tokens": "max_output_tokens", "seed": None})
 
@@ -168,4 +168,60 @@ def _finish(payload: Fields, preset: Preset) -> tuple[FinishReason, str | None]:
     return "unknown" if finish in ("stop", "error") else finish, raw if isinstance(raw, str) else None
 
 
-FORMAT = Format(path="/responses", encode=encode, decode=decode)
+# --- the stream ---
+
+_LAST = ("response.completed", "response.incomplete")
+
+
+class Items:
+    """See :class:`cot_distill.teachers.wire.Assembler`. The last event repeats the whole response."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._response: Fields = {}
+        self._items: dict[int, Fields] = {}
+
+    @property
+    def over(self) -> bool:
+        """Nothing follows the last event."""
+        return self.finished
+
+    def add(self, event: Fields, name: str, /) -> Said:
+        """Take an event.
+
+        Args:
+            event: Its data.
+            name: What it is called where the data does not say so.
+
+        Returns:
+            The text that it brought.
+
+        Raises:
+            ErrorEventError: The response failed.
+        """
+        kind = event.get("type") or name
+        if isinstance(event.get("response"), dict):
+            self._response = event["response"]
+        if kind == "response.failed":
+            raise ErrorEventError(self._response)
+        self.finished = self.finished or kind in _LAST
+        if kind == "response.output_item.done" and isinstance(event.get("item"), dict):
+            number = event.get("output_index")
+            self._items[number if isinstance(number, int) else len(self._items)] = event["item"]
+        elif kind == "response.output_text.delta":
+            return Said(answer=text_of(event.get("delta")))
+        elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
+            return Said(reasoning=text_of(event.get("delta")))
+        return Said()
+
+    def payload(self) -> Fields:
+        """Put together what came.
+
+        Returns:
+            A response. Some servers repeat all of it but the output: then the items count that came one by one.
+        """
+        output = self._response.get("output") or [self._items[number] for number in sorted(self._items)]
+        return {**self._response, "output": output}
+
+
+FORMAT = Format(path="/responses", encode=encode, decode=decode, streaming=Streaming(Items, as_stream))

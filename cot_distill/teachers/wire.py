@@ -10,18 +10,32 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from cot_distill.errors import ConfigError
+from cot_distill.teachers.events import Events, ServerSentEvents
 from cot_distill.types import Completion, Message, Sampling
 
 if TYPE_CHECKING:
     from cot_distill.teachers.presets import Preset
 
-__all__ = ["Fields", "Format", "always", "logprobs", "overlay", "settings", "thinking"]
+__all__ = [
+    "Assembler",
+    "ErrorEventError",
+    "Fields",
+    "Format",
+    "Said",
+    "Streaming",
+    "always",
+    "as_stream",
+    "logprobs",
+    "overlay",
+    "settings",
+    "thinking",
+]
 
 log = logging.getLogger("cot_distill")
 
@@ -36,6 +50,59 @@ class _Encode(Protocol):
 
 class _Decode(Protocol):
     def __call__(self, payload: Any, /, *, preset: Preset) -> Completion: ...
+
+
+class Said(NamedTuple):
+    """The text that one event brought."""
+
+    reasoning: str = ""
+    answer: str = ""
+
+
+class ErrorEventError(Exception):
+    """An event says that something went wrong. Internal to the teachers.
+
+    Args:
+        payload: The error, in the shape of a body that carries one.
+    """
+
+    def __init__(self, payload: Fields) -> None:
+        super().__init__("an event carries an error")
+        self.payload = payload
+
+
+class Assembler(Protocol):
+    """Puts the events of one answer together again. Any value in them may be anything."""
+
+    @property
+    def finished(self) -> bool:
+        """It was said why the answer ended, and no text came after that."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing can follow that matters."""
+
+    def add(self, event: Fields, name: str, /) -> Said:
+        """Take an event, with the name that it has on the wire. Raises an ErrorEventError if it reports one."""
+
+    def payload(self) -> Fields:
+        """What came so far, in the shape of a whole answer, as :attr:`Format.decode` reads it."""
+
+
+class Streaming(NamedTuple):
+    """How a format streams."""
+
+    assembler: Callable[[], Assembler]
+    ask: Callable[[Fields, Preset], Fields]
+    """Turns the body of a request into one that asks for a stream."""
+    events: Callable[[], Events] = ServerSentEvents
+    path: str | None = None
+    """In place of that of the format, where it is another one."""
+
+
+def as_stream(body: Fields, _preset: Preset) -> Fields:
+    """Ask for a stream in the way of most formats."""
+    return {**body, "stream": True}
 
 
 class Format(NamedTuple):
@@ -55,10 +122,13 @@ class Format(NamedTuple):
     """The header that holds the key: as a bearer token where it is ``Authorization``, bare in any other."""
     headers: Mapping[str, str] = MappingProxyType({})
     """Sent with every request."""
+    streaming: Streaming | None = None
+    """None where answers come whole only."""
 
-    def url_path(self, model: str) -> str:
+    def url_path(self, model: str, *, stream: bool = False) -> str:
         """Where to ask a model, with whatever its name holds (colons, slashes) escaped."""
-        return self.path.format(model=quote(model, safe=""))
+        path = self.streaming.path if stream and self.streaming is not None else None
+        return (path or self.path).format(model=quote(model, safe=""))
 
     def credentials(self, key: str) -> dict[str, str]:
         """The header that holds the key."""

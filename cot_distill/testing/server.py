@@ -28,6 +28,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from cot_distill.errors import ConfigError
 from cot_distill.loopback import Fault, LoopbackServer, Reply, Request
+from cot_distill.testing.event_replies import event_stream
 from cot_distill.testing.replies import BAD_REQUEST, REFUSALS, completion, refusal, text_of, tokens
 from cot_distill.testing.teachers import echo_answer
 
@@ -96,7 +97,7 @@ class FaultServer:
 
     It answers ``POST …/chat/completions``, lists one model at ``GET …/models``, and knows nothing else (404). One
     choice is given whatever ``n`` says, as some servers do; ``max_tokens`` is obeyed, at four characters a token; a
-    stream is refused (400). The faults are listed in :data:`FAULTS`.
+    stream that is asked for is sent in one go. The faults are listed in :data:`FAULTS`.
 
     Args:
         answer: From the prompt (the last turn) to reasoning and answer. Default: :func:`echo_answer`.
@@ -195,8 +196,6 @@ class FaultServer:
             prompt = text_of(body["messages"][-1]["content"])
         except (ValueError, LookupError, TypeError, AttributeError):
             return refusal(*BAD_REQUEST, "This is no chat request.")
-        if body.get("stream"):
-            return refusal(*BAD_REQUEST, "This server does not stream.")
         with self._lock:
             turn, number = self._asked[prompt], next(self._numbers)
             self._asked[prompt] += 1
@@ -230,7 +229,13 @@ class FaultServer:
         usage["prompt_tokens"] = sum(tokens(text_of(message.get("content"))) for message in body["messages"])
         usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
         head = {"id": f"chatcmpl-{number}", "object": "chat.completion", "created": int(time.time())}
-        reply = Reply.json({**head, "model": body.get("model") or "fault-teacher", **payload})
+        payload = {**head, "model": body.get("model") or "fault-teacher", **payload}
+        if body.get("stream"):
+            counts = bool((body.get("stream_options") or {}).get("include_usage"))
+            events = event_stream(payload, usage=counts)
+            reply = Reply(body=events, headers={"content-type": "text/event-stream"})
+        else:
+            reply = Reply.json(payload)
         if fault in ("malformed", "cut"):
             reply = replace(reply, body=reply.body[: len(reply.body) // 2])
         elif fault == "html":

@@ -421,10 +421,23 @@ def test_what_is_no_chat_request_is_a_400(client: httpx.Client, body: bytes) -> 
         assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_a_stream_is_refused(client: httpx.Client) -> None:
+def test_a_stream_is_a_list_of_events_that_say_the_same(client: httpx.Client) -> None:
     with FaultServer() as server:
-        assert ask(client, server, stream=True).status_code == 400
-        assert ask(client, server, stream=False).status_code == 200
+        told = ask(client, server, stream=True, stream_options={"include_usage": True})
+        silent = ask(client, server, stream=True)
+        whole = ask(client, server, stream=False)
+        assert server.answered == Counter({"2 + 2?": 3})
+    assert told.headers["content-type"] == "text/event-stream"
+    *events, done, rest = told.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == whole.json()["usage"]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 2) + ["stop"]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+    for name in ("reasoning_content", "content"):
+        assert "".join(delta.get(name, "") for delta in deltas) == message(whole)[name]
+    assert silent.text.count("data: ") == told.text.count("data: ") - 1
 
 
 # The books
