@@ -152,21 +152,33 @@ class Engine:
         known = self._planner.answer_to(slot)
         if known is not None and self._ledger is not None:
             return await self._judge_earlier(self._ledger, slot, known)
-        tries = Tries()
         if self._unproven is None or self._judge.proven:
-            answer = await self._answer(slot, tries)
+            answer, tries = await self._whole_answer(slot)
         else:  # while it is not known whether the verifiers work, no more is asked than they can judge
             async with self._unproven:
-                answer = await self._answer(slot, tries)
+                answer, tries = await self._whole_answer(slot)
                 if isinstance(answer, Completion) and not self._judge.proven:
                     return await self._settle(slot, answer, tries)
         return await self._settle(slot, answer, tries) if isinstance(answer, Completion) else answer
 
-    async def _answer(self, slot: Slot, tries: Tries) -> Completion | Failure | None:
+    async def _whole_answer(self, slot: Slot) -> tuple[Completion | Failure | None, Tries]:
+        """Ask, and where the cap cuts the answer ask again with more room, as far as the settings allow."""
+        sampling = self._planner.sampling(slot)
+        while True:
+            tries = Tries()
+            answer = await self._answer(slot, sampling, tries)
+            if not isinstance(answer, Completion) or answer.finish_reason != "length" or sampling.max_tokens is None:
+                return answer, tries
+            cap = sampling.cap_after(sampling.max_tokens)
+            if cap is None or self.ending is not None:
+                return answer, tries
+            sampling = sampling.model_copy(update={"max_tokens": cap})
+
+    async def _answer(self, slot: Slot, sampling: Sampling, tries: Tries) -> Completion | Failure | None:
         """Ask, and book what came. None where the session is ending."""
         self._tell_level()
         try:
-            completion = await self._asker.ask(slot.messages, self._sampling(slot), tries)
+            completion = await self._asker.ask(slot.messages, sampling, tries)
         except StoppedError:
             return None
         except EndpointBrokenError as broken:
@@ -184,7 +196,7 @@ class Engine:
         self._unreached = 0
         if self._ledger is not None:
             try:
-                self._ledger.completion(slot, completion, self._settings.sampling, tries)
+                self._ledger.completion(slot, completion, sampling, tries)
             except PydanticSerializationError as error:
                 what = RequestError(f"the answer cannot be stored: {error}", kind="malformed")
                 return self._not_answered(slot, what, tries)
@@ -192,13 +204,6 @@ class Engine:
                 self.end(self._ledger.full)
         self._answers += 1
         return completion
-
-    def _sampling(self, slot: Slot) -> Sampling:
-        """How an attempt is asked: the seed moves with its number, so that attempts differ."""
-        sampling = self._settings.sampling
-        if slot.attempt and sampling.seed is not None:
-            return sampling.model_copy(update={"seed": sampling.seed + slot.attempt})
-        return sampling
 
     async def room(self) -> None:
         """Return once another request could be sent, or none is to be any more."""

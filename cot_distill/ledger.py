@@ -164,16 +164,21 @@ class Ledger:
         for number in Latest(index).answers:
             counts[number] = 1
         replaced = retries = judging = 0
+        cuts: dict[int, tuple[int, int]] = {}
         for number in index.numbers("verdict", *_ANSWERS):
-            fields = self.journal.read(index.entry(number))
+            entry = index.entry(number)
+            fields = self.journal.read(entry)
             if fields["kind"] == "verdict":
                 judging += fields.get("used", 0)
                 continue
             retries += fields["tries"] - 1
+            if fields["kind"] == "cut":
+                count, used = cuts.get(entry.head.mark >> 1, (0, 0))
+                cuts[entry.head.mark >> 1] = count + 1, used + fields["used"]
             if "completion" in fields and not counts[number]:
                 replaced += 1
                 superseded(Usage.model_validate(fields["completion"]["usage"]))
-        return Spent(replaced, retries, judging)
+        return Spent(replaced, retries, judging, dict(sorted(cuts.items())))
 
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""

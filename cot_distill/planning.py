@@ -100,6 +100,17 @@ class Planner:
             return None
         return known if known.content == slot.content else _corrected(slot, known)
 
+    def sampling(self, slot: Slot) -> Sampling:
+        """How an attempt is asked: the seed moves with its number, and what was cut before gets more room."""
+        sampling, changes = self._settings.sampling, {}
+        if slot.attempt and sampling.seed is not None:
+            changes["seed"] = sampling.seed + slot.attempt
+        known = self._known.get(address(slot))
+        was_cut = known is not None and known.kind == "cut" and known.prompt == slot.prompt
+        if known is not None and was_cut and (cap := sampling.cap_after(known.cut_at)) is not None:
+            changes["max_tokens"] = cap
+        return sampling.model_copy(update=changes) if changes else sampling
+
     def _is_to_ask(self, slot: Slot) -> bool:
         return self.answer_to(slot) is None
 

@@ -19,7 +19,7 @@ from cot_distill.types import Sampling, Task, ThinkTags
 
 __all__ = ["Recipe", "TemplateMark"]
 
-_FREE_SAMPLING = {"max_tokens"}
+_FREE_SAMPLING = {"max_tokens", "max_tokens_limit"}
 _NAME = "run.json"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 from zlib import crc32
@@ -58,6 +58,11 @@ class Known(NamedTuple):
     judged: int = -1
     """Number of the record with that verdict, where that was asked for."""
 
+    @property
+    def cut_at(self) -> int:
+        """Tokens at which a cut answer ended."""
+        return self.mark >> 1
+
     def is_due(self, slot: Slot, sampling: Sampling) -> bool:
         """Whether the attempt is to be asked again: only what is missing, changed, or was cut by a lower cap."""
         if self.kind in ("failure", "reopened") or self.prompt != slot.prompt:
@@ -66,7 +71,7 @@ class Known(NamedTuple):
             return False
         if sampling.max_tokens is None:
             return self.mark & 1 == 1
-        return sampling.max_tokens > self.mark >> 1
+        return sampling.cap_after(self.cut_at) is not None
 
 
 class Place(NamedTuple):
@@ -101,6 +106,8 @@ class Spent(NamedTuple):
     """Requests beyond the first of each attempt."""
     judging: int
     """Tokens that verdicts cost."""
+    cuts: Mapping[int, tuple[int, int]]
+    """By token limit: the answers that it cut, and the tokens that they took."""
 
 
 class Sessions(NamedTuple):

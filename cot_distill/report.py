@@ -57,6 +57,10 @@ class Report(BaseModel):
     """US dollars; None where the price is not known."""
     retries: int
     """Requests beyond the first of each attempt."""
+    cut: dict[int, int] = {}
+    """Answers that a token limit cut, by that limit: also those that were asked for again with more room."""
+    cut_tokens: dict[int, int] = {}
+    """What those took, by that limit."""
     asked_again: int
     """Answers that a later one replaced: cut ones, and ones asked again on demand."""
     skipped: int
@@ -115,6 +119,8 @@ class Report(BaseModel):
             dollars = "" if self.cost_per_passed is None else f", ${self.cost_per_passed:,.6f}"
             attempts = f"{self.asked / self.passed:,.2f} attempts"
             rows.append(("  per passed", f"{attempts}, {self.tokens_per_passed:,.0f} tokens{dollars}"))
+        for limit, count in self.cut.items():
+            rows.append((f"cut at {limit:,}", f"{count:,} answers, {self.cut_tokens[limit]:,} tokens"))
         rows.append(("retries", f"{self.retries:,}"))
         if self.asked_again:
             rows.append(("asked again", f"{self.asked_again:,}"))

@@ -129,6 +129,8 @@ class Run:
             reasoning_tokens=tally.reasoning_tokens if tally.reasoning_known else None,
             answer_tokens=tally.answer_tokens if tally.reasoning_known else None,
             judging_tokens=spent.judging,
+            cut={limit: count for limit, (count, _) in spent.cuts.items()},
+            cut_tokens={limit: tokens for limit, (_, tokens) in spent.cuts.items()},
             retries=spent.retries,
             asked_again=spent.superseded,
             skipped=sessions.skipped,

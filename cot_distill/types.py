@@ -126,6 +126,9 @@ class Sampling(_Value):
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
     """Cap on reasoning and answer together, in tokens. Raising it later asks again only for what was cut."""
+    max_tokens_limit: int | None = Field(default=None, gt=0, lt=2**31)
+    """Up to which an answer that the cap cut is asked for again, with twice the room each time: ``max_tokens=8192,
+    max_tokens_limit=32768`` asks with 8,192, and what is cut with 16,384, then 32,768."""
     seed: int | None = None
     """Attempt ``i`` of a task is asked with ``seed + i``, so that attempts differ and stay reproducible."""
     reasoning_effort: str | None = None
@@ -136,6 +139,19 @@ class Sampling(_Value):
     """Ask for the log-probabilities of this many alternatives a token."""
     extra: dict[str, Any] = Field(default_factory=dict)
     """Passed through to the wire as it is, over anything the library would send."""
+
+    @model_validator(mode="after")
+    def _ladder(self) -> Sampling:
+        if self.max_tokens_limit is not None and (self.max_tokens is None or self.max_tokens_limit < self.max_tokens):
+            raise ValueError("max_tokens_limit needs a max_tokens, and must not be below it")
+        return self
+
+    def cap_after(self, cut_at: int) -> int | None:
+        """The cap with which an answer is asked for again that was cut at so many tokens; None where it is not."""
+        if self.max_tokens is None:
+            return None
+        highest = self.max_tokens_limit or self.max_tokens
+        return min(highest, max(self.max_tokens, 2 * cut_at)) if cut_at < highest else None
 
 
 class Usage(_Value):

@@ -806,3 +806,34 @@ def test_the_template_is_what_the_teacher_sees(tmp_path: Path) -> None:
     assert [message.content for message in teacher.calls[0].messages] == ["Be brief.", "Solve: question 0"]
     assert next(run.samples()).task.instruction == "question 0"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["template"]["digest"]
+
+
+def test_what_the_cap_cuts_is_asked_again_with_more_room(tmp_path: Path) -> None:
+    """The server gives four characters a token, so each answer needs as many tokens as it is long."""
+    plain = templates.from_string("{instruction}")
+    said = {"short": 40, "middle": 100, "long": 250, "endless": 2000}
+    path, names = tmp_path / "run", list(said)
+    with FaultServer(lambda prompt: ("x" * said[prompt.split()[-1]], "a")) as server:
+        teacher = open_teacher("vllm:model", base_url=server.base_url)
+        ladder = Sampling(max_tokens=16, max_tokens_limit=100)
+        tasks = [Task(id=name, instruction=f"Be {name}") for name in names]
+        run = Distiller(teacher, sampling=ladder, template=plain).run(tasks, path, progress=False)
+        caps = [(entry.prompt.split()[-1], entry.body["max_tokens"]) for entry in server.log]
+        assert {name: [cap for one, cap in caps if one == name] for name in names} == {
+            "short": [16],
+            "middle": [16, 32],
+            "long": [16, 32, 64],
+            "endless": [16, 32, 64, 100],
+        }
+        report = run.report()
+        assert (report.samples, report.failures) == (3, {"truncated": 1})
+        assert report.cut == {16: 3, 32: 2, 64: 1, 100: 1}
+        assert all(report.cut_tokens[cap] >= cap * count for cap, count in report.cut.items())
+        assert "cut at 16" in str(report)
+        asked = server.requests
+        run = Distiller(teacher, sampling=ladder, template=plain).run(tasks, path, progress=False)
+        assert server.requests == asked  # what is cut at the limit is left alone
+        higher = Sampling(max_tokens=16, max_tokens_limit=800)
+        run = Distiller(teacher, sampling=higher, template=plain).run(tasks, path, progress=False)
+        assert [entry.body["max_tokens"] for entry in server.log][asked:] == [200, 400, 800]
+    assert run.report().failures == {}

@@ -218,7 +218,7 @@ def test_an_empty_ledger_adds_up_to_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
         assert not list(ledger.records())
         assert ledger.sessions(running=False) == (0, 0, 0, 0.0, 0)
-        assert (ledger.spent(), ledger.used(), len(ledger.known())) == ((0, 0, 0), 0, 0)
+        assert (ledger.spent(), ledger.used(), len(ledger.known())) == ((0, 0, 0, {}), 0, 0)
 
 
 def test_what_was_used_is_read_from_the_ends_of_sessions_and_else_from_the_answers(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_records_as_they_were_once_written_are_read(tmp_path: Path) -> None:
         known = ledger.known(said=True).get(address(slot()))
         assert known is not None
         assert (known.verdict, known.judged, ledger.said_of(known)) == (3, 2, {})
-        assert (ledger.used(), ledger.spent()) == (10, (0, 0, 0))
+        assert (ledger.used(), ledger.spent()) == (10, (0, 0, 0, {}))
 
 
 # Whatever happened

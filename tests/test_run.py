@@ -445,7 +445,7 @@ def test_summaries_stay_out_of_datasets_unless_asked_for(tmp_path: Path, caplog:
     ]
     assert run.report().summaries == 4
     assert "4 show no reasoning in full" in str(run.report())
-    with pytest.raises(ConfigError, match="`reasoning in full` kept none of 4 samples: .*include_summaries=True"):
+    with pytest.raises(ConfigError, match=r"`reasoning in full` kept none of 4 samples: .*include_summaries=True"):
         run.to_jsonl(tmp_path / "train.jsonl")
     assert len(run.to_dataset(include_summaries=True)) == 4
     assert len(run.to_jsonl(tmp_path / "train.jsonl", include_summaries=True).read_text().splitlines()) == 4

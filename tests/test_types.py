@@ -209,3 +209,24 @@ def test_the_raw_body_is_kept_out_of_the_repr() -> None:
     completion = Completion(content="4", raw='{"choices": "long"}')
     assert "long" not in repr(completion)
     assert Completion.model_validate_json(completion.model_dump_json()).raw == completion.raw
+
+
+@pytest.mark.parametrize(
+    ("most", "limit", "steps"),
+    [(8, 32, [16, 32]), (8, 20, [16, 20]), (8, None, []), (8, 8, []), (None, None, [])],
+)
+def test_the_ladder_of_caps(most: int | None, limit: int | None, steps: list[int]) -> None:
+    sampling = Sampling(max_tokens=most, max_tokens_limit=limit)
+    found, cap = [], most
+    while cap is not None and (cap := sampling.cap_after(cap)) is not None:
+        found.append(cap)
+    assert found == steps
+
+
+def test_an_answer_that_was_cut_long_ago_is_asked_for_with_twice_the_room() -> None:
+    assert Sampling(max_tokens=8, max_tokens_limit=100).cap_after(30) == 60
+    assert Sampling(max_tokens=50).cap_after(8) == 50
+    with pytest.raises(ValidationError, match="needs a max_tokens, and must not be below it"):
+        Sampling(max_tokens_limit=10)
+    with pytest.raises(ValidationError, match="needs a max_tokens"):
+        Sampling(max_tokens=20, max_tokens_limit=10)
