@@ -2,8 +2,8 @@
 
 One step, forward and backward, from the last hidden states to their gradients and that of the head: 8,192 tokens, a
 vocabulary of 151,936, a student 2,048 wide and a teacher 4,096 wide. On a GPU in bfloat16; ``--small`` is for a
-processor, in float32. Needs the extra "train"; Liger's fused loss is measured beside where it is installed. Memory, on
-a GPU, is what is allocated beyond inputs, weights, and what stays: the gradients.
+processor, in float32. Needs the extra "train"; Liger's fused loss is measured beside where it is installed. Memory,
+on a GPU, is what is allocated beyond inputs, weights, and what stays: the gradients.
 """
 
 from __future__ import annotations
