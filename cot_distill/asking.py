@@ -17,6 +17,7 @@ from cot_distill.errors import RateLimitError, TeacherError, UnavailableError
 from cot_distill.gate import Gate, StoppedError
 from cot_distill.limits import Purse
 from cot_distill.pacing import Pacer
+from cot_distill.prices import Prices, most_prompt_tokens
 from cot_distill.protocols import Teacher
 from cot_distill.retry import RetryBudget, Tries, build_retrying
 from cot_distill.types import Completion, Message, Sampling
@@ -39,6 +40,7 @@ class Asker:
         gate: Lets the requests pass, each in its turn.
         pacer: Rate limit.
         purse: Budget.
+        prices: What answers cost. Default: the public ones, where they are installed.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Asker:
         gate: Gate,
         pacer: Pacer,
         purse: Purse | None = None,
+        prices: Prices | None = None,
     ) -> None:
         self._teacher = teacher
         self._retries = retries
         self._gate = gate
         self._pacer = pacer
         self._purse = purse
+        self._prices = Prices() if prices is None else prices
         self._retrying = build_retrying(retries, sleep=self._pause)
         self._retry_budget = RetryBudget()
         self._stopped = anyio.Event()
@@ -128,26 +132,34 @@ class Asker:
 
     async def _paid(self, tries: Tries, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Send a request, and account for it."""
-        prompt = _prompt_tokens(messages)
-        # No answer can use more: no token is shorter than a byte, and the cap covers reasoning and answer.
-        worst = prompt + (sampling.max_tokens or 0)
+        prompt = most_prompt_tokens(messages)
+        worst, dear = prompt + (sampling.max_tokens or 0), 0  # the cap covers reasoning and answer
+        if self._purse is not None and self._purse.counts_dollars:
+            dear = self._prices.worst(self._teacher, messages, sampling) or 0
         admission = await self._pacer.admit(prompt / 4, sampling.max_tokens, self._pause)
-        used, answer, reserved, started = 0, None, 0, time.monotonic()
+        used, paid, answer, is_reserved, started = 0, 0, None, False, time.monotonic()
         try:
             if self._purse is not None:
-                await self._purse.reserve(worst)
-                reserved = worst
+                await self._purse.reserve(worst, dear)
+                is_reserved = True
             if self._stopped.is_set():
                 raise StoppedError
             tries.made += 1
-            used = worst  # where no reply came, the answer may have been generated and billed all the same
+            # Where no reply came, the answer may have been generated and billed all the same.
+            used, paid, cost = worst, dear, None
             completion = await self._send(messages, sampling)
             answer = completion.usage.completion_tokens
             used = completion.usage.total if completion.usage.total is not None else worst
+            cost = self._prices.cost(self._teacher, completion)
+            paid = dear if cost is None else cost
+            tries.add_cost(cost)
             if completion.allowance is not None:
                 self._pacer.observe(completion.allowance)
         except TeacherError as error:
-            used = 0 if error.status is not None else used
+            if error.status is not None:  # a refusal costs nothing
+                used = paid = 0
+            else:
+                tries.add_cost(None)
             tries.count(error, time.monotonic() - started)
             self._note(error)
             if self._gate.limit.broken is not None and error.transient:
@@ -155,8 +167,9 @@ class Asker:
             raise
         finally:
             tries.used += used
-            if self._purse is not None and reserved:
-                self._purse.settle(reserved, used)
+            tries.paid += paid
+            if self._purse is not None and is_reserved:
+                self._purse.settle(worst, used, dear, paid)
             self._pacer.settle(admission, used, answer)
         return completion
 
@@ -184,8 +197,3 @@ class Asker:
         with anyio.move_on_after(seconds):
             await self._stopped.wait()
             raise StoppedError
-
-
-def _prompt_tokens(messages: Sequence[Message]) -> int:
-    """At most so many tokens: a byte each, and what a chat template adds a turn."""
-    return sum(len(message.content.encode()) + 16 for message in messages)

@@ -23,6 +23,7 @@ from cot_distill.limits import Budget, Purse, RateLimit
 from cot_distill.outcome import Outcome
 from cot_distill.pacing import pacer_of
 from cot_distill.planning import Settings
+from cot_distill.prices import Prices
 from cot_distill.protocols import Teacher, Template, Verifier
 from cot_distill.records import Slot
 from cot_distill.run import Run
@@ -53,7 +54,8 @@ class Distiller:
         rate_limit: Caps of the account, in requests and tokens a minute; shared by all Distillers of this process
             with the same teacher object and the same caps.
         budget: What a run may use in all its sessions; also what all calls of :meth:`attempt` and :meth:`stream` may
-            use together.
+            use together. Dollars need a price; see ``prices``.
+        prices: What answers cost, over the public prices of the extra ``cost``. What is not known costs ``None``.
         require_reasoning: Stop at once if the first three answers carry no reasoning.
         tags: The tags around reasoning that a server leaves inline; see :data:`cot_distill.trace.KNOWN_TAGS`.
         prefilled: Whether the chat template opens that tag, so that answers start inside the reasoning.
@@ -80,6 +82,7 @@ class Distiller:
         retries: int = 6,
         rate_limit: RateLimit | None = None,
         budget: Budget | None = None,
+        prices: Prices | None = None,
         require_reasoning: bool = True,
         tags: ThinkTags = ThinkTags(),
         prefilled: Prefilled = "auto",
@@ -100,9 +103,12 @@ class Distiller:
             require_reasoning=require_reasoning,
             tags=tags,
             prefilled=prefilled,
+            prices=Prices() if prices is None else prices,
         )
         self._budget = budget
-        self._purse = None if budget is None or budget.tokens is None else Purse(budget.tokens)
+        if budget is not None and budget.usd is not None:
+            self._settings.prices.require(self.teacher)
+        self._purse = None if budget is None else Purse(budget.tokens, nanos=budget.nanos)
         self._pacer = pacer_of(self.teacher, rate_limit)
         self._gate: Gate | None = None
 
@@ -282,8 +288,6 @@ def _check(
     if budget is None:
         return
     if not isinstance(budget, Budget):
-        raise ConfigError(f"budget={budget!r}: give Budget(tokens=…)")
-    if budget.usd is not None:
-        raise ConfigError("Budget(usd=…) needs prices, which this version does not know: use Budget(tokens=…)")
+        raise ConfigError(f"budget={budget!r}: give Budget(usd=…, tokens=…)")
     if sampling.max_tokens is None:
         raise ConfigError("a budget needs Sampling(max_tokens=…): otherwise an answer has no worst case to reserve")

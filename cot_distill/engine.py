@@ -92,6 +92,7 @@ class Engine:
             gate=gate,
             pacer=pacer,
             purse=purse,
+            prices=settings.prices,
         )
         self._earlier = earlier
         self._answers = self._bare = self._refused = self._unreached = 0
@@ -266,7 +267,7 @@ class Engine:
                     RequestError(f"not one of the first requests was accepted. {error}", status=error.status), error
                 )
         name = self._settings.teacher.name
-        failure = unanswered(slot.task, slot.attempt, error, teacher=name, tries=tries.made)
+        failure = unanswered(slot.task, slot.attempt, error, teacher=name, tries=tries.made, cost=tries.cost)
         if self._ledger is not None:
             # A parameter that is refused before anything was ever accepted is probably a setting: it may be mended.
             final = isinstance(error, RequestError) and (self._answers > 0 or error.kind != "bad_request")
@@ -277,7 +278,7 @@ class Engine:
         """Judge an answer of an earlier session that lacks a verdict of just these verifiers."""
         record = ledger.answer(known)
         assert record.completion is not None  # noqa: S101 - only completions are left unjudged
-        outcome = self._read(slot, record.completion, record.tries)
+        outcome = self._read(slot, record.completion, record.tries, record.cost)
         if isinstance(outcome, Failure):
             self._earlier(1)
             return None
@@ -285,7 +286,7 @@ class Engine:
 
     async def _settle(self, slot: Slot, completion: Completion, tries: Tries) -> Outcome | None:
         """Read the trace of an answer that was booked, and have it judged."""
-        outcome = self._read(slot, completion, tries.made)
+        outcome = self._read(slot, completion, tries.made, tries.cost)
         if isinstance(outcome, Sample):
             self._proven = True
             self._tell_of_summary(outcome)
@@ -305,7 +306,7 @@ class Engine:
                 self._settings.teacher.name,
             )
 
-    def _read(self, slot: Slot, completion: Completion, tries: int) -> Outcome:
+    def _read(self, slot: Slot, completion: Completion, tries: int, cost: int | None) -> Outcome:
         settings = self._settings
         return read(
             slot.task,
@@ -315,6 +316,7 @@ class Engine:
             tags=settings.tags,
             prefilled=settings.prefilled,
             tries=tries,
+            cost=cost,
         )
 
     async def _judged(
@@ -355,6 +357,7 @@ class Engine:
                 tags=settings.tags,
                 prefilled=settings.prefilled,
                 tries=record.tries,
+                cost=record.cost,
             )
 
         try:

@@ -43,7 +43,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.journal = Journal(path, writable=writable)
-        self._booked = 0
+        self._used = self._paid = 0
 
     def __enter__(self) -> Ledger:
         return self
@@ -105,7 +105,7 @@ class Ledger:
 
     def note(self, kind: str, **fields: Any) -> None:
         """Book the start of a session, how many requests it has in flight, or its end, with what its answers used."""
-        used = {"used": self._booked} if kind == "ended" else {}
+        used = {"used": self._used, "paid": self._paid} if kind == "ended" else {}
         self.journal.append(Head(kind), {"at": time.time(), **fields, **used})
 
     # Reading
@@ -131,7 +131,8 @@ class Ledger:
         failure = Failure.model_validate({**fields["failure"], "task": task}) if "failure" in fields else None
         said = {} if verdict is None else self.journal.read(verdict)
         verdicts = tuple(Verdict.model_validate(one) for one in said.get("verdicts", ()))
-        return Record(task, answer.head.attempt, completion, failure, verdicts, said.get("crash"), fields["tries"])
+        tries, cost = fields["tries"], fields.get("cost")
+        return Record(task, answer.head.attempt, completion, failure, verdicts, said.get("crash"), tries, cost)
 
     def answer(self, known: Known) -> Record:
         """Read the answer that an earlier session left, without its verdict."""
@@ -164,6 +165,7 @@ class Ledger:
         for number in Latest(index).answers:
             counts[number] = 1
         replaced = retries = judging = 0
+        cost: int | None = 0
         cuts: dict[int, tuple[int, int]] = {}
         for number in index.numbers("verdict", *_ANSWERS):
             entry = index.entry(number)
@@ -172,13 +174,15 @@ class Ledger:
                 judging += fields.get("used", 0)
                 continue
             retries += fields["tries"] - 1
+            more = fields.get("cost")
+            cost = None if cost is None or more is None else cost + more
             if fields["kind"] == "cut":
                 count, used = cuts.get(entry.head.mark >> 1, (0, 0))
                 cuts[entry.head.mark >> 1] = count + 1, used + fields["used"]
             if "completion" in fields and not counts[number]:
                 replaced += 1
                 superseded(Usage.model_validate(fields["completion"]["usage"]))
-        return Spent(replaced, retries, judging, dict(sorted(cuts.items())))
+        return Spent(replaced, retries, judging, cost, dict(sorted(cuts.items())))
 
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""
@@ -202,30 +206,41 @@ class Ledger:
         return Sessions(number, number - ended - running, abandoned, seconds, skipped)
 
     def used(self) -> int:
-        """Tokens that all requests took so far: as the provider counted them, else at worst.
+        """Tokens that all requests took so far: as the provider counted them, else at worst."""
+        return self._sum("used")
 
-        A session that ended left its sum behind; only the answers of others are read.
-        """
-        total = begin = 0
-        for place, fields in self._notes():
-            known = fields.get("used")
-            total += self._used_between(begin, place) if known is None else known
-            begin = place + 1
-        return total + self._used_between(begin, len(self.journal))
+    def paid(self) -> int:
+        """Billionths of a dollar that all requests took so far: by their price where it was known, else at worst."""
+        return self._sum("paid")
 
     def _append(self, head: Head, tries: Tries, body: Mapping[str, Any]) -> None:
         """Append what came of an attempt, and what it cost."""
-        history = {"history": tries.history} if tries.history else {}
-        self.journal.append(head, {"at": time.time(), "tries": tries.made, "used": tries.used, **history, **body})
-        self._booked += tries.used
+        fields: dict[str, Any] = {"at": time.time(), "tries": tries.made, "used": tries.used}
+        if tries.cost is not None:
+            fields["cost"] = tries.cost
+        if tries.paid:
+            fields["paid"] = tries.paid
+        if tries.history:
+            fields["history"] = tries.history
+        self.journal.append(head, {**fields, **body})
+        self._used += tries.used
+        self._paid += tries.paid
 
-    def _used_between(self, begin: int, end: int) -> int:
-        """Tokens that the answers among these records took."""
+    def _sum(self, field: str) -> int:
+        """Add up a field of all answers. A session that ended left its sum behind; only those of others are read."""
+        total = begin = 0
+        for place, fields in self._notes():
+            known = fields.get(field)
+            total += self._sum_between(field, begin, place) if known is None else known
+            begin = place + 1
+        return total + self._sum_between(field, begin, len(self.journal))
+
+    def _sum_between(self, field: str, begin: int, end: int) -> int:
         total = 0
         for number in self.journal.index.numbers(*_ANSWERS, start=begin):
             if number >= end:
                 break
-            total += self.journal.read(self.journal.index.entry(number)).get("used", 0)
+            total += self.journal.read(self.journal.index.entry(number)).get(field, 0)
         return total
 
     def _notes(self) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cot_distill.errors import TeacherError, TraceError
+from cot_distill.prices import dollars
 from cot_distill.trace import Prefilled, parse_trace
 from cot_distill.types import Completion, Failure, Sample, Task, ThinkTags
 
@@ -20,8 +21,12 @@ def read(
     tags: ThinkTags,
     prefilled: Prefilled,
     tries: int = 1,
+    cost: int | None = None,
 ) -> Outcome:
-    """Read the trace of a completion: a Sample without verdicts, or the Failure that says why there is none."""
+    """Read the trace of a completion: a Sample without verdicts, or the Failure that says why there is none.
+
+    ``cost`` is in billionths of a dollar.
+    """
     try:
         trace = parse_trace(completion, tags=tags, prefilled=prefilled)
     except TraceError as error:
@@ -34,6 +39,7 @@ def read(
             teacher=teacher,
             request_id=completion.request_id,
             usage=completion.usage,
+            cost=dollars(cost),
             tries=tries,
         )
     return Sample(
@@ -44,13 +50,16 @@ def read(
         model=completion.model,
         trace_kind=completion.trace_kind if completion.trace_kind != "none" else "full",
         usage=completion.usage,
+        cost=dollars(cost),
         request_id=completion.request_id,
         latency=completion.latency,
     )
 
 
-def unanswered(task: Task, attempt: int, error: TeacherError, *, teacher: str, tries: int) -> Failure:
-    """The Failure of an attempt that ended without an answer."""
+def unanswered(
+    task: Task, attempt: int, error: TeacherError, *, teacher: str, tries: int, cost: int | None = None
+) -> Failure:
+    """The Failure of an attempt that ended without an answer. ``cost`` is in billionths of a dollar."""
     return Failure(
         task=task,
         attempt=attempt,
@@ -60,6 +69,7 @@ def unanswered(task: Task, attempt: int, error: TeacherError, *, teacher: str, t
         teacher=teacher,
         status=error.status,
         request_id=error.request_id,
+        cost=dollars(cost),
         tries=tries,
     )
 
@@ -75,4 +85,5 @@ def crashed(sample: Sample, message: str) -> Failure:
         teacher=sample.teacher,
         request_id=sample.request_id,
         usage=sample.usage,
+        cost=sample.cost,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from cot_distill.judging import Judge
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
+from cot_distill.prices import Prices
 from cot_distill.protocols import Teacher, Template, Verifier
 from cot_distill.records import Known, Slot, address
 from cot_distill.trace import Prefilled
@@ -32,6 +33,7 @@ class Settings:
     require_reasoning: bool
     tags: ThinkTags
     prefilled: Prefilled
+    prices: Prices = field(default_factory=Prices)
 
 
 class Job(NamedTuple):

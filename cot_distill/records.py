@@ -95,6 +95,8 @@ class Record(NamedTuple):
     crash: str | None
     """What a verifier that crashed said."""
     tries: int
+    cost: int | None = None
+    """Billionths of a dollar."""
 
 
 class Spent(NamedTuple):
@@ -106,6 +108,8 @@ class Spent(NamedTuple):
     """Requests beyond the first of each attempt."""
     judging: int
     """Tokens that verdicts cost."""
+    cost: int | None
+    """Billionths of a dollar that all answers cost, the superseded ones too; None where one is not known."""
     cuts: Mapping[int, tuple[int, int]]
     """By token limit: the answers that it cut, and the tokens that they took."""
 

@@ -44,11 +44,19 @@ class Tries:
     """Those of them that count against ``retries``."""
     used: int = 0
     """Tokens that they took, as far as the provider told; else at worst."""
+    cost: int | None = 0
+    """Billionths of a dollar that they cost; None where that is not known of one."""
+    paid: int = 0
+    """The same, for a budget: what is not known counts as it could be at worst."""
     limited_since: float | None = None
     """When the present series of rate-limited requests began, on the monotonic clock."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """How the requests failed that did: ``at`` (Unix time), ``seconds`` that it took, ``kind``, ``status``, and the
     ``hint`` of the server, in seconds."""
+
+    def add_cost(self, nanos: int | None) -> None:
+        """Book what a request cost."""
+        self.cost = None if self.cost is None or nanos is None else self.cost + nanos
 
     def count(self, error: TeacherError, seconds: float) -> None:
         """Book a failed request that took so many seconds."""

@@ -26,6 +26,7 @@ from cot_distill.identity import name_of
 from cot_distill.judging import Judge, judge_places
 from cot_distill.ledger import Ledger
 from cot_distill.outcome import Outcome, crashed, read
+from cot_distill.prices import dollars
 from cot_distill.protocols import Filter, Formatter, Verifier, Writer
 from cot_distill.recipe import Recipe
 from cot_distill.records import Record
@@ -129,6 +130,7 @@ class Run:
             reasoning_tokens=tally.reasoning_tokens if tally.reasoning_known else None,
             answer_tokens=tally.answer_tokens if tally.reasoning_known else None,
             judging_tokens=spent.judging,
+            cost=dollars(spent.cost),
             cut={limit: count for limit, (count, _) in spent.cuts.items()},
             cut_tokens={limit: tokens for limit, (_, tokens) in spent.cuts.items()},
             retries=spent.retries,
@@ -344,6 +346,7 @@ class Run:
             tags=recipe.tags,
             prefilled=recipe.prefilled,
             tries=record.tries,
+            cost=record.cost,
         )
 
     async def _judge(self, verifiers: tuple[Verifier, ...], *, keep: bool = True) -> None:

@@ -70,20 +70,24 @@ class Session:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
             with Ledger(self._path, writable=True) as ledger:
                 # In a thread, since it takes a while where there are millions of records.
-                known, used = await anyio.to_thread.run_sync(self._look_back, ledger)
+                known, purse = await anyio.to_thread.run_sync(self._look_back, ledger)
                 if not self._check_recipe(first[1], binding=known.answered):
                     known = KnownAttempts()
                 shown = Progress(_total(tasks, settings))
-                engine = self._engine(ledger, known, used, shown)
+                engine = self._engine(ledger, known, purse, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(*settings.verifiers, settings.teacher):
                         await _drive(engine, _chain(first[1], located), shown, ledger)
                     engine.finish()
 
-    def _look_back(self, ledger: Ledger) -> tuple[KnownAttempts, int]:
-        """What earlier sessions left, and where there is a budget, what they used."""
+    def _look_back(self, ledger: Ledger) -> tuple[KnownAttempts, Purse | None]:
+        """What earlier sessions left of the tasks, and of the budget if there is one."""
         known = ledger.known(said=any(getattr(one, "paid", False) for one in self._settings.verifiers))
-        return known, 0 if self._budget is None else ledger.used()
+        budget = self._budget
+        if budget is None:
+            return known, None
+        paid = 0 if budget.nanos is None else ledger.paid()
+        return known, Purse(budget.tokens, ledger.used(), nanos=budget.nanos, paid=paid)
 
     def _check_recipe(self, first: Task, *, binding: bool) -> bool:
         """Compare with ``run.json``, then write what this session adds to it.
@@ -113,16 +117,15 @@ class Session:
             new.save(self._path)
         return old is None or not old.differences(new)
 
-    def _engine(self, ledger: Ledger, known: KnownAttempts, used: int, shown: Progress) -> Engine:
+    def _engine(self, ledger: Ledger, known: KnownAttempts, purse: Purse | None, shown: Progress) -> Engine:
         settings = self._settings
-        tokens = self._budget.tokens if self._budget is not None else None
         return Engine(
             settings,
             gate=self._gate,
             ledger=ledger,
             known=known,
             pacer=self._pacer,
-            purse=None if tokens is None else Purse(tokens, used),
+            purse=purse,
             proven=self._is_proven(ledger, known),
             earlier=shown.count_earlier,
         )

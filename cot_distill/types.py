@@ -161,6 +161,10 @@ class Usage(_Value):
     completion_tokens: int | None = None
     """All that was generated: reasoning and answer."""
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    """The part of the prompt that the provider had in its cache."""
+    cache_write_tokens: int | None = None
+    """The part of the prompt that the provider put into its cache, and charges extra for."""
 
     @property
     def total(self) -> int | None:
@@ -328,7 +332,7 @@ class Sample(_Value):
     trace_kind: TraceKind = "full"
     usage: Usage = Usage()
     cost: float | None = None
-    """In US dollars; ``None`` where the price is not known."""
+    """In US dollars, all requests of the attempt together; ``None`` where the price is not known."""
     request_id: str | None = None
     latency: float | None = None
     """Seconds the teacher took."""
@@ -365,5 +369,7 @@ class Failure(_Value):
     request_id: str | None = None
     usage: Usage = Usage()
     """What it cost all the same, in tokens."""
+    cost: float | None = None
+    """In US dollars, all requests of the attempt together; ``None`` where the price is not known."""
     tries: int = 1
     """Requests that were made for this attempt."""

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import anyio
 import pytest
@@ -40,6 +41,7 @@ from cot_distill.errors import (
     UnknownModelError,
     VerifierError,
 )
+from cot_distill.prices import Price, Prices
 from cot_distill.run import Run
 from cot_distill.testing import FaultServer, ScriptedTeacher
 from cot_distill.types import Completion, Failure, Message, Sample, Usage
@@ -706,10 +708,10 @@ async def test_a_budget_is_never_overspent_and_can_be_raised(tmp_path: Path) -> 
     teacher = ScriptedTeacher(script, latency=0.001)
     sampling = Sampling(max_tokens=100)
     path = tmp_path / "run"
-    for tokens in (1000, 2000):
+    for tokens in (8000, 16000):
         distiller = Distiller(teacher, sampling=sampling, budget=Budget(tokens=tokens), concurrency=4)
         with pytest.raises(RunError, match="the budget is reached"):
-            await distiller.arun(tasks(100), path, progress=False)
+            await distiller.arun(tasks(300), path, progress=False)
         report = Run.open(path).report()
         assert 0.8 * tokens < report.prompt_tokens + report.completion_tokens <= tokens
         assert report.samples == len(teacher.calls)
@@ -717,8 +719,8 @@ async def test_a_budget_is_never_overspent_and_can_be_raised(tmp_path: Path) -> 
 
 
 def test_a_budget_that_cannot_be_kept_is_refused() -> None:
-    with pytest.raises(ConfigError, match="prices"):
-        Distiller(ScriptedTeacher(echo), budget=Budget(usd=1))
+    with pytest.raises(ConfigError, match="no price is known for scripted: give it"):
+        Distiller(ScriptedTeacher(echo), budget=Budget(usd=1), sampling=Sampling(max_tokens=9))
     with pytest.raises(ConfigError, match="max_tokens"):
         Distiller(ScriptedTeacher(echo), budget=Budget(tokens=1000))
 
@@ -837,3 +839,36 @@ def test_what_the_cap_cuts_is_asked_again_with_more_room(tmp_path: Path) -> None
         run = Distiller(teacher, sampling=higher, template=plain).run(tasks, path, progress=False)
         assert [entry.body["max_tokens"] for entry in server.log][asked:] == [200, 400, 800]
     assert run.report().failures == {}
+
+
+@pytest.mark.anyio
+async def test_a_budget_in_dollars_is_never_overspent_and_can_be_raised(tmp_path: Path) -> None:
+    """$10 and $20 a million tokens: an answer here costs 0.0001 + 0.0018 dollars, and 0.0053 or so at worst."""
+    dice = Random(3)
+
+    def script(messages: Sequence[Message]) -> Completion:
+        usage = Usage(prompt_tokens=10, completion_tokens=dice.randint(1, 100))
+        return Completion(reasoning="r", content="a", trace_kind="full", usage=usage)
+
+    teacher, path = ScriptedTeacher(script, latency=0.001), tmp_path / "run"
+    prices = Prices({teacher.name: Price(input=10, output=20)})
+    for usd in (0.1, 0.25):
+        distiller = Distiller(
+            teacher, sampling=Sampling(max_tokens=100), budget=Budget(usd=usd), prices=prices, concurrency=256
+        )
+        with pytest.raises(RunError, match="the budget is reached"):
+            await distiller.arun(tasks(1000), path, progress=False)
+        run = Run.open(path)
+        cost = run.report().cost
+        assert cost is not None
+        assert usd - 0.006 < cost <= usd
+        assert cost == pytest.approx(sum(sample.cost or 0 for sample in run.samples()))
+    assert run.report().samples == len(teacher.calls)  # bought once
+    assert f"${cost:,.4f}" in str(run.report())
+
+
+@pytest.mark.anyio
+async def test_without_a_price_the_cost_is_not_known(tmp_path: Path) -> None:
+    run = await Distiller(ScriptedTeacher(echo)).arun(tasks(3), tmp_path / "run", progress=False)
+    assert run.report().cost is None
+    assert {sample.cost for sample in run.samples()} == {None}

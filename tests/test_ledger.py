@@ -218,7 +218,7 @@ def test_an_empty_ledger_adds_up_to_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path, writable=True) as ledger:
         assert not list(ledger.records())
         assert ledger.sessions(running=False) == (0, 0, 0, 0.0, 0)
-        assert (ledger.spent(), ledger.used(), len(ledger.known())) == ((0, 0, 0, {}), 0, 0)
+        assert (ledger.spent(), ledger.used(), len(ledger.known())) == ((0, 0, 0, 0, {}), 0, 0)
 
 
 def test_what_was_used_is_read_from_the_ends_of_sessions_and_else_from_the_answers(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_answers_of_a_session_that_ended_are_not_read_for_what_they_used(tmp_pat
 
 
 def test_records_as_they_were_once_written_are_read(tmp_path: Path) -> None:
-    """Without identities of verifiers, without what a verdict and a session used."""
+    """Without identities of verifiers, without what a verdict and a session used, and without costs."""
     verdict = Verdict(by="v", passed=True)
     with Ledger(tmp_path, writable=True) as ledger:
         ledger.note("started", workers=1)
@@ -262,7 +262,7 @@ def test_records_as_they_were_once_written_are_read(tmp_path: Path) -> None:
         ledger.verdicts(slot().head("verdict"), {"id": verdict}, mark=3)
         ledger.note("ended", abandoned=0, skipped=0)
     old = [json.loads(line) for line in lines_of(tmp_path)]
-    for record, fields in zip(old, [(), (), ("by", "used"), ("used",)], strict=True):
+    for record, fields in zip(old, [(), ("cost",), ("by", "used"), ("used", "paid")], strict=True):
         for field in fields:
             del record[field]
     (tmp_path / "journal-00000.jsonl").write_text("".join(json.dumps(record) + "\n" for record in old))
@@ -273,7 +273,7 @@ def test_records_as_they_were_once_written_are_read(tmp_path: Path) -> None:
         known = ledger.known(said=True).get(address(slot()))
         assert known is not None
         assert (known.verdict, known.judged, ledger.said_of(known)) == (3, 2, {})
-        assert (ledger.used(), ledger.spent()) == (10, (0, 0, 0, {}))
+        assert (ledger.used(), ledger.spent()) == (10, (0, 0, 0, None, {}))
 
 
 # Whatever happened

@@ -169,7 +169,11 @@ class LocalSandbox:
         plan = normalised(tests)
         if isinstance(plan, Nothing):
             return Outcome("unverifiable", plan.reason, isolation=isolation)
-        source = code.encode("utf-8", "surrogatepass")
+        try:
+            source = code.encode()
+        except UnicodeEncodeError as error:
+            letter = f"U+{ord(code[error.start]):04X}"
+            return Outcome("error", f"the program is no text: it holds half a letter ({letter})", isolation=isolation)
         if isinstance(plan, Programs):
             return self._run_programs(source, plan, timeout, memory << 20, call)
         try:

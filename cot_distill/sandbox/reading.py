@@ -28,7 +28,7 @@ def tests_outcome(ran: Ran, *, timeout: float, isolation: str) -> Outcome:
     if verdict is None:
         # A program can drive the tests' process out of its memory or time, but not to a verdict.
         return Outcome("unverifiable", f"the tests came to no verdict ({_ending(ran.tests)})", **common)
-    status, reason = verdict["status"], verdict["reason"]
+    status, reason = verdict["status"], _printable(verdict["reason"])
     if status == "exited" and ran.program != _KILLED:
         reason = f"{reason} ({_ending(ran.program)})"
     score = verdict["passed"] / verdict["tests"] if verdict["tests"] and status != "unverifiable" else None
@@ -42,7 +42,7 @@ def program_outcome(ran: Ran, expected: str, *, timeout: float, isolation: str) 
     if trouble is not None:
         return Outcome(*trouble, **common)
     if ran.program != 0:
-        said = _kept(ran.stderr).strip().rpartition("\n")[2][:_LETTERS]
+        said = _printable(_kept(ran.stderr).strip().rpartition("\n")[2][:_LETTERS])
         if said.startswith("ModuleNotFoundError"):
             return Outcome("unverifiable", f"the program needs what the sandbox does not have: {said}", **common)
         if os.WIFEXITED(ran.program) and said:
@@ -104,6 +104,11 @@ def _lines(text: str) -> list[str]:
     while lines and not lines[-1]:
         lines.pop()
     return lines
+
+
+def _printable(text: str) -> str:
+    """A text that the program had a hand in, without what ends a line, moves a cursor, or cannot be written."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _short(text: str) -> str:

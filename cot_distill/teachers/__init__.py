@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from cot_distill.errors import ConfigError
+from cot_distill.guards import Guard
 from cot_distill.protocols import Teacher
 from cot_distill.teachers import chat
+from cot_distill.teachers.cached import cached
 from cot_distill.teachers.demo import DemoTeacher
 from cot_distill.teachers.endpoint import Endpoint
+from cot_distill.teachers.fallback import fallback
+from cot_distill.teachers.mix import mix
 from cot_distill.teachers.presets import PRESETS, Preset
+from cot_distill.teachers.throttled import throttled
 
-__all__ = ["PRESETS", "DemoTeacher", "Preset", "open_teacher"]
+__all__ = ["PRESETS", "DemoTeacher", "Preset", "cached", "fallback", "mix", "open_teacher", "throttled"]
 
 _WAYS = """Ways to get a teacher:
   Distiller("deepseek:deepseek-flash")                    a provider; its key in DEEPSEEK_API_KEY or api_key=…
@@ -40,6 +45,8 @@ def open_teacher(
     name: str | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float = 1800.0,
+    stream: bool = False,
+    stop_when: Guard | Sequence[Guard] = (),
 ) -> Teacher:
     """Make a teacher from a spec.
 
@@ -53,9 +60,15 @@ def open_teacher(
         name: Identity in the recipe of a run. Default: the spec, with the host where ``base_url`` is not a usual one.
         headers: Sent with every request.
         timeout: Seconds that one answer may take in all, thinking included.
+        stream: Have answers sent as a stream: for models that think only then, and where something on the way closes
+            connections on which nothing is said for long. The completions are the same.
+        stop_when: Guards that look at each answer while it streams, and may stop it: functions of the reasoning and
+            the answer so far that return why, or None. :func:`cot_distill.guards.fails` makes one of a verifier. A
+            stopped answer is a failure of kind ``stopped``.
 
     Raises:
-        ConfigError: No spec, an unknown provider, no model, no key, or no base URL that is one.
+        ConfigError: No spec, an unknown provider, no model, no key, no base URL that is one, or a stream of what is
+            not streamed.
 
     Example:
         >>> open_teacher("vllm:Qwen/QwQ-32B", base_url="http://gpu-7:8000/v1").name
@@ -64,9 +77,12 @@ def open_teacher(
     if spec is None:
         raise ConfigError(f"no teacher given. {_WAYS}")
     if spec == "demo":
-        if base_url or api_key or preset or name or headers:
+        if base_url or api_key or preset or name or headers or stream or stop_when:
             raise ConfigError('"demo" takes no options here: DemoTeacher(wrong=…, cut=…, latency=…) has some')
         return DemoTeacher()
+    guards = [stop_when] if callable(stop_when) else list(stop_when)
+    if guards and not stream:
+        raise ConfigError("stop_when=… looks at answers while they come: pass stream=True as well")
     provider, _, model = spec.partition(":")
     known = PRESETS if preset is None else {preset.name: preset}
     if provider not in known:
@@ -98,6 +114,8 @@ def open_teacher(
         api_key=key,
         headers=headers or {},
         timeout=timeout,
+        stream=stream,
+        guards=guards,
     )
 
 

@@ -46,9 +46,11 @@ ATTEMPTS: dict[str, str] = {
     "rename a file": "import os; return os.rename({file!r}, 'mine') is None",
     "link to a file": "import os; os.link({file!r}, 'mine'); return open('mine').read()",
     "link symbolically to a file": "import os; os.symlink({file!r}, 'mine'); return open('mine').read()",
-    "change the mode of a file": "import os; return os.chmod({file!r}, 0) is None",
-    "change the time of a file": "import os; return os.utime({file!r}, (0, 0)) is None",
-    "change the mode of its own file": "import os; open('mine', 'w'); return os.chmod('mine', 0o6755) is None",
+    "change the mode of a file": "import os; os.chmod({file!r}, 0); return os.stat({file!r}).st_mode & 511 == 0",
+    "change the time of a file": "import os; os.utime({file!r}, (0, 0)); return os.stat({file!r}).st_mtime == 0",
+    "change the mode of its own file": (
+        "import os; open('mine', 'w'); os.chmod('mine', 0o6755); return os.stat('mine').st_mode & 0o6111"
+    ),
     "make a device": "import os; return os.mknod('mine', 0o20666, 0x101) is None",
     "make a pipe with a name": "import os; return os.mkfifo('mine') is None",
     "write into the standard library": "import os; return open(os.__file__ + 'x', 'w').write('x')",

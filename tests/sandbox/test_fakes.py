@@ -83,7 +83,7 @@ double = lambda value: 0""",
     ),
     "replies before it is asked": (
         """import json, os, struct
-reply = json.dumps(["ok", "", [], {"d": ["double", {"h": [0, "double", "f", None]}]}]).encode()
+reply = json.dumps(["ok", "", [], {"d": ["double", {"h": [0, "double", "f", None]}]}, [], 0]).encode()
 for _ in range(9): os.write(3, struct.pack(">I", len(reply)) + reply)
 double = lambda value: 0""",
         WRONG | UNCLEAR,
@@ -98,14 +98,37 @@ double = lambda value: 0""",
     "hands over a handle that is none": (
         """import json, os, struct
 def double(value):
-    reply = json.dumps(["ok", "", [], {"h": ["x", [], {}, 0]}]).encode()
+    reply = json.dumps(["ok", "", [], {"h": ["x", [], {}, 0]}, [], 0]).encode()
+    os.write(3, struct.pack(">I", len(reply)) + reply)""",
+        {"error"},
+    ),
+    "changes values that it never had": (
+        """import json, os, struct
+def double(value):
+    reply = json.dumps(["ok", "", [[0, [42]]], 42, [[0, [42]]], 9]).encode()
+    os.write(3, struct.pack(">I", len(reply)) + reply)""",
+        {"error"},
+    ),
+    "raises a class of the other side": (
+        """import json, os, struct
+def double(value):
+    kinds = [["inside.stubs", "SpoiledError", None], ["builtins", "Exception", None]]
+    error = {"number": 0, "kind": kinds, "args": ["passed", ""], "more": {}, "text": "", "line": None, "notes": []}
+    reply = json.dumps(["no", "", [], {**error, "from": ""}, [], 0]).encode()
+    os.write(3, struct.pack(">I", len(reply)) + reply)""",
+        {"error"},
+    ),
+    "hands over a named tuple with a strange name": (
+        """import json, os, struct
+def double(value):
+    reply = json.dumps(["ok", "", [], {"n": ["P(object): x = 1 #", ["a"], [42], None]}, [], 0]).encode()
     os.write(3, struct.pack(">I", len(reply)) + reply)""",
         {"error"},
     ),
     "asks the tests for what they did not hand over": (
         """import json, os, struct
 def double(value):
-    reply = json.dumps(["ask", "call", [{"y": "int"}, "42"], {}]).encode()
+    reply = json.dumps(["ask", "call", [{"y": "int"}, "42"], {}, [], 0]).encode()
     os.write(3, struct.pack(">I", len(reply)) + reply)""",
         {"error"},
     ),
@@ -128,7 +151,7 @@ double = lambda value: None""",
         {"failed"},
     ),
     "patches json": (
-        'import json\njson.dumps = lambda *args, **kwargs: \'["ok", "", [], 42]\'\ndouble = lambda value: 0',
+        'import json\njson.dumps = lambda *args, **kwargs: \'["ok", "", [], 42, [], 0]\'\ndouble = lambda value: 0',
         {"error", "failed"},
     ),
     "patches this end of the line": (
@@ -330,6 +353,74 @@ TRAPS: dict[str, tuple[str, str, set[str]]] = {
         "assert type(double(2)) == int",
         UNCLEAR,
     ),
+    "gives a loop nothing to do": (
+        "def items(): return []",
+        "for item in items(): assert item == 3\nfor item in items():\n if item != 3: raise AssertionError\n"
+        "left = items()\nwhile left: assert left.pop() == 3\nassert all(item == 3 for item in items())",
+        UNCLEAR,
+    ),
+    "ends a unittest case as if it were done": (
+        "import unittest.case\ndef double(value): raise unittest.case._ShouldStop()",
+        "import unittest\nclass Cases(unittest.TestCase):\n def test_it(self): self.assertEqual(double(2), 4)",
+        UNCLEAR,
+    ),
+    "ends a part of a unittest case": (
+        "import unittest.case\nclass Stop(unittest.case._ShouldStop): pass\ndef double(value): raise Stop",
+        "import unittest\nclass Cases(unittest.TestCase):\n def test_it(self):\n  for value in range(3):\n"
+        "   with self.subTest(value): self.assertEqual(double(value), 2 * value)",
+        UNCLEAR,
+    ),
+    "ends an asynchronous unittest case": (
+        "import unittest.case\nasync def double(value): raise unittest.case._ShouldStop()",
+        "import unittest\nclass Cases(unittest.IsolatedAsyncioTestCase):\n"
+        " async def test_it(self): self.assertEqual(await double(1), 2)",
+        UNCLEAR,
+    ),
+    "skips a unittest case": (
+        "import unittest\ndef double(value): raise unittest.SkipTest('not today')",
+        "import unittest\nclass Cases(unittest.TestCase):\n def test_it(self): self.assertEqual(double(2), 4)",
+        UNCLEAR,
+    ),
+    "is expected to fail": (
+        "def double(value): return 5",
+        "import unittest\nclass Cases(unittest.TestCase):\n @unittest.expectedFailure\n"
+        " def test_it(self): self.assertEqual(double(2), 5)",
+        UNCLEAR,
+    ),
+    "cancels a task of the tests": (
+        "import asyncio\nasync def double(value): raise asyncio.CancelledError",
+        "import asyncio\nasync def test_it():\n async def one(value): assert await double(value) == 2 * value\n"
+        " async with asyncio.TaskGroup() as group: group.create_task(one(1))",
+        UNCLEAR,
+    ),
+    "fails in a thread of the tests": (
+        "def double(value): return 0",
+        "import threading\ndef look(): assert double(2) == 4\n"
+        "thread = threading.Thread(target=look); thread.start(); thread.join()",
+        {"failed"},
+    ),
+    "is the same object for unittest": (
+        "class Box:\n def clone(self): return self",
+        "import unittest\nclass Cases(unittest.TestCase):\n def test_it(self):\n  box = Box()\n"
+        "  self.assertIsNot(box.clone(), box)",
+        UNCLEAR,
+    ),
+    "is the same object by its number": (
+        "class Box:\n def clone(self): return self",
+        "box = Box()\nassert id(box.clone()) != id(box)",
+        UNCLEAR,
+    ),
+    "is the same object in a chain": (
+        "class Box:\n def clone(self): return self",
+        "box = Box()\nassert box.clone() is not box is not None",
+        UNCLEAR,
+    ),
+    "holds all that it is asked for": (
+        "class Everything(list):\n def __contains__(self, item): return True\nEverything.__name__ = 'List'\n"
+        "double = Everything",
+        "assert 4 in double([2])",
+        UNCLEAR | {"failed"},
+    ),
     "looks right where unittest looks": (
         LIAR.format(base="object"),
         "import unittest\nclass Cases(unittest.TestCase):\n def test_it(self): self.assertEqual(double(2), 4)",
@@ -343,6 +434,39 @@ def test_tests_of_other_forms_are_not_fooled_either(name: str, strongest: LocalS
     code, tests, expected = TRAPS[name]
     outcome = strongest.run_blocking(code, tests, timeout=5)
     assert outcome.status in expected, outcome
+
+
+VERDICT = b'{"status": "passed", "reason": "", "passed": 1, "tests": 1}'
+TEXT = f"__import__('os').write(4, {VERDICT!r}) and __import__('os')._exit(0)"
+RUNS_THERE = f"""
+def apply(function, *args):
+    text = {TEXT!r}
+    for arg in (function, *args):
+        try: arg(text)
+        except BaseException: pass
+    return 0
+"""
+HANDED = {
+    "eval": "apply(eval, '1 + 1')",
+    "exec": "apply(exec, '')",
+    "getattr": "apply(getattr, 1, 'real')",
+    "__import__": "apply(__import__, 'os')",
+    "open": "apply(open, 'note')",
+    "type": "apply(type(lambda: 0), 1)",
+    "partial": "apply(__import__('functools').partial(eval), '1')",
+    "a mock": "apply(__import__('unittest.mock').mock.Mock(side_effect=eval), '1')",
+    "a function of the library": "apply(__import__('os').system, '1')",
+    "a class of the library": "apply(__import__('subprocess').Popen, '1')",
+    "a method of text": "apply('{0.__class__}'.format, 1)",
+    "a method that takes away": "apply([1].clear)",
+}
+
+
+@pytest.mark.parametrize("name", HANDED)
+def test_a_program_runs_nothing_where_the_tests_are(name: str, strongest: LocalSandbox) -> None:
+    outcome = strongest.run_blocking(RUNS_THERE, f"assert {HANDED[name]} == 2", timeout=5)
+    assert outcome.status == "unverifiable", outcome
+    assert "would have to cross" in outcome.reason
 
 
 PRINTERS: dict[str, tuple[str, set[str]]] = {

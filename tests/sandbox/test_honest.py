@@ -26,7 +26,6 @@ HONEST: dict[str, tuple[str, Any]] = {
         "class Solution:\n    def double(self, value): return 2 * value",
         {"test": "def check(candidate):\n    assert candidate(2) == 4", "entry_point": "Solution().double"},
     ),
-    "a name of builtins": ("def sum(a, b): return a + b", ["assert sum(2, 3) == 5", "assert sum(0, 0) == 0"]),
     "test functions": (
         "def double(value): return 2 * value",
         "from solution import double\nimport solution\ndef test_a():\n    assert double(2) == 4\n"
@@ -137,6 +136,112 @@ except TypeError:
     pass
 else:
     assert False""",
+    ),
+    "its own in": (
+        "class Trie:\n    def __init__(self): self.words = set()\n    def insert(self, word): self.words.add(word)\n"
+        "    def __contains__(self, word): return word in self.words",
+        "trie = Trie()\ntrie.insert('apple')\nassert 'apple' in trie and 'app' not in trie",
+    ),
+    "values that the tests change in its objects": (
+        "class Node:\n    def __init__(self, value): self.value, self.children, self.names = value, [], {}\n"
+        "    def count(self): return 1 + sum(child.count() for child in self.children)\n"
+        "    def __getitem__(self, key): return self.names[key]",
+        "root = Node(1)\nroot.children.append(Node(2))\nassert root.count() == 2\nroot.names['a'] = []\n"
+        "root['a'].append(1)\nassert root['a'] == [1] and root.names == {'a': [1]}\n"
+        "assert root.children is root.children\nroot.children.clear()\nassert root.count() == 1",
+    ),
+    "values that it changes in the tests' hands": (
+        "log, CACHE, RATE = [], {}, 1\nclass Stack:\n    def __init__(self): self.items = []\n"
+        "    def push(self, item): self.items.append(item); log.append(item); return CACHE.setdefault(item, RATE)\n"
+        "def make():\n    made = []\n    return made, lambda item: made.append(item)",
+        "import solution\nfrom solution import log, CACHE\nstack = Stack()\nitems = stack.items\nstack.push(1)\n"
+        "assert items == [1] == log\nCACHE.clear()\nsolution.RATE = 2\nassert stack.push(1) == 2 and log == [1, 1]\n"
+        "made, add = make()\nadd(3)\nassert made == [3]",
+    ),
+    "named tuples with methods": (
+        "from typing import NamedTuple\nfrom collections import namedtuple\nclass P(NamedTuple):\n    x: int\n"
+        "    y: int = 0\n    def norm(self): return (self.x ** 2 + self.y ** 2) ** 0.5\n    @property\n"
+        "    def total(self): return self.x + self.y\n    def __str__(self): return f'<{self.x},{self.y}>'\n"
+        "    @classmethod\n    def origin(cls): return cls(0, 0)\n"
+        "class Q(namedtuple('Q', 'a')):\n    def double(self): return 2 * self.a\n"
+        "def norm(point): return point.norm()",
+        "point = P(3, 4)\nassert point.norm() == 5 and point.total == 7 and str(point) == '<3,4>'\n"
+        "assert point == (3, 4) and point.x == 3 and isinstance(point, P) and norm(point) == 5\n"
+        "assert repr(point) == 'P(x=3, y=4)' and P.origin() == (0, 0) and Q(2).double() == 4 and Q(2) == (2,)",
+    ),
+    "exceptions of modules that the tests do not load": (
+        "import configparser, sqlite3\nclass Mine(configparser.Error): pass\n"
+        "def f(kind): raise {1: configparser.NoSectionError, 2: sqlite3.IntegrityError, 3: Mine}[kind]('x')",
+        "for kind in 1, 2, 3:\n    try:\n        f(kind)\n        assert False\n"
+        "    except Exception as error:\n        assert 'x' in str(error)\n"
+        "import configparser\ntry:\n    f(3)\n    assert False\nexcept configparser.Error: pass",
+    ),
+    "what exceptions hold": (
+        "class Mine(Exception):\n    @property\n    def code(self): return 7\n"
+        "def chained():\n    try: int('x')\n    except ValueError as error:\n"
+        "        new = KeyError('k')\n        new.add_note('note')\n        raise new from error\n"
+        "def many(): raise ExceptionGroup('both', [ValueError('a'), Mine('b')])\n"
+        "def load(path): return open(path)\ndef own(): raise Mine",
+        """try:
+    chained()
+except KeyError as error:
+    assert isinstance(error.__cause__, ValueError) and error.__notes__ == ["note"]
+seen = []
+try:
+    many()
+except* ValueError as group:
+    seen.append(group.exceptions[0].args)
+except* Mine as group:
+    seen.append(group.exceptions[0].args)
+assert seen == [("a",), ("b",)]
+try:
+    load("nothing")
+    assert False
+except FileNotFoundError as error:
+    assert (error.filename, error.errno) == ("nothing", 2)
+try:
+    own()
+except Mine as error:
+    assert error.code == 7""",
+    ),
+    "seeds": (
+        "import random\ndef roll(): return random.randint(1, 10 ** 9)",
+        "import random\nrandom.seed(3)\nfirst = roll()\nrandom.seed(3)\nassert first == roll()",
+    ),
+    "callbacks that it finds again": (
+        "class Bus:\n    def __init__(self): self.calls = []\n    def on(self, call): self.calls.append(call)\n"
+        "    def off(self, call): self.calls.remove(call)\n    def fire(self, x): [call(x) for call in self.calls]",
+        "from unittest.mock import Mock\nclass Log:\n    def __init__(self): self.seen = []\n"
+        "    def add(self, x): self.seen.append(x)\nlog, bus, mock, seen = Log(), Bus(), Mock(), []\n"
+        "bus.on(log.add); bus.on(mock); bus.on(seen.append)\nbus.fire(1)\nbus.off(log.add)\nbus.fire(2)\n"
+        "assert log.seen == [1] and seen == [1, 2]\nassert mock.call_count == 2\nmock.assert_called_with(2)",
+    ),
+    "harmless functions of the library": (
+        "def apply(function, *args): return function(*args)\ndef keyed(items, key): return sorted(items, key=key)",
+        "import operator, math\nfrom functools import partial\nassert apply(math.sqrt, 4) == 2\n"
+        "assert apply(operator.add, 1, 2) == 3\nassert keyed(['b', 'A'], str.lower) == ['A', 'b']\n"
+        "assert apply(partial(lambda a, b: a - b, 5), 3) == 2\n"
+        "assert keyed(['b', 'a'], {'a': 1, 'b': 0}.get) == ['b', 'a']",
+    ),
+    "what is written about it": (
+        "import inspect\ndef f(a: int, b: str = '') -> int:\n    'What f does.'\n    return 1\n"
+        "def source(): return inspect.getsource(f)",
+        "assert f.__doc__ == 'What f does.'\nassert f.__annotations__ == {'a': int, 'b': str, 'return': int}\n"
+        "assert 'What f does' in source()",
+    ),
+    "a file that it is in": (
+        "\ufeffimport os, shutil\nHERE = os.path.dirname(os.path.abspath(__file__))\ndef copied():\n"
+        "    open('a', 'w').write('x'); os.chmod('a', 0o600); os.makedirs('d'); shutil.copy('a', 'd/b')\n"
+        "    shutil.copytree('d', 'e'); return open(os.path.join(HERE, 'e', 'b')).read()",
+        "assert copied() == 'x'",
+    ),
+    "recursion as deep as elsewhere": ("def depth(n): return n and 1 + depth(n - 1)", "assert depth(990) == 990"),
+    "tests that depend on where they stand": (
+        "def double(value): return [2 * value]",
+        "class Base:\n    def given(self): return [3]\nclass TestMore(Base):\n    first = double(1)[0]\n"
+        "    assert double(1)[0] == first\n    def test_it(self):\n        found = double(2)\n"
+        "        assert double(super().given()[0]) == [6]\n        assert locals()['found'] == [4]\n"
+        "        assert [double(x)[0] == 2 * x for x in (1, 2)] == [True] * 2",
     ),
     "recursion": (
         "import sys\nsys.setrecursionlimit(5000)\ndef depth(n): return 0 if n == 0 else 1 + depth(n - 1)",

@@ -8,28 +8,33 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .stubs import SpoiledError, Stub
-from .watching import same_object, short
+from .watching import short
 
 __all__ = ["collected"]
 
 
-def collected(space: dict[str, Any]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield the tests in a namespace: what each is called, and what runs it."""
+def collected(space: dict[str, Any], same: Callable[[Any, Any], bool]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield the tests in a namespace: what each is called, and what runs it.
+
+    Args:
+        space: The namespace.
+        same: Tells whether two objects are the same.
+    """
     for name, value in list(space.items()):
         if issubclass(type(value), Stub):
             continue
         if inspect.isfunction(value) and name.startswith("test"):
             yield name, lambda function=value: _call(function)  # type: ignore[misc]
         elif isinstance(value, type) and value.__module__ == "tests":
-            yield from _of_class(name, value)
+            yield from _of_class(name, value, same)
 
 
-def _of_class(name: str, value: type) -> Iterator[tuple[str, Callable[[], object]]]:
+def _of_class(name: str, value: type, same: Callable[[Any, Any], bool]) -> Iterator[tuple[str, Callable[[], object]]]:
     methods = [method for method in dir(value) if method.startswith("test")]
     unittest = sys.modules.get("unittest")
     if unittest is not None and issubclass(value, unittest.TestCase):
         for method in methods:
-            yield f"{name}.{method}", lambda method=method: _run_case(value, method)  # type: ignore[misc]
+            yield f"{name}.{method}", lambda method=method: _run_case(value, method, same)  # type: ignore[misc]
     elif name.startswith("Test"):
         for method in methods:
             yield f"{name}.{method}", lambda method=method: _call(getattr(value(), method))  # type: ignore[misc]
@@ -51,7 +56,7 @@ def _call(function: Callable[..., Any]) -> None:
         asyncio.run(result)
 
 
-def _run_case(case: Any, method: str) -> None:
+def _run_case(case: Any, method: str, same: Callable[[Any, Any], bool]) -> None:
     """Run a method of a ``unittest`` case, and raise what it raised."""
     import unittest  # loaded already: the tests have imported it
 
@@ -71,11 +76,21 @@ def _run_case(case: Any, method: str) -> None:
         def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802, ARG002
             raise SpoiledError("unverifiable", f"{method} is skipped: {reason}")
 
+        def addExpectedFailure(self, test: Any, err: Any) -> None:  # noqa: N802, ARG002
+            raise SpoiledError("unverifiable", f"{method} is expected to fail")
+
+        def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802, ARG002
+            raise SpoiledError("unverifiable", f"{method} is expected to fail")
+
     def assert_is(self: Any, one: Any, other: Any, msg: Any = None) -> None:
-        if not same_object(one, other):
+        if not same(one, other):
             self.fail(msg or f"{short(one)} is not {short(other)}")
 
-    case.assertIs = assert_is
+    def assert_is_not(self: Any, one: Any, other: Any, msg: Any = None) -> None:
+        if same(one, other):
+            self.fail(msg or f"{short(one)} is {short(other)}")
+
+    case.assertIs, case.assertIsNot = assert_is, assert_is_not
     unittest.TestSuite([case(method)]).run(Result())
     if raised:
         raise raised[0]

@@ -17,6 +17,8 @@ from .watching import Watch
 __all__ = ["Finding", "explain", "sum_up"]
 
 _LETTERS = 1000
+_OUTSIDE = ("multiprocessing", "subprocess", "socket")
+"""Modules whose functions fail here, whatever the program."""
 
 
 class Finding(NamedTuple):
@@ -106,6 +108,9 @@ def _of_program(error: BaseException) -> tuple[str, str]:
         return "exited", f"the program left with status {error.code!r}{line}"
     if isinstance(error, ModuleNotFoundError):
         return "unverifiable", f"the program needs what the sandbox does not have: {more.get('_text_')}"
+    if isinstance(error, OSError) and more.get("_from_") in _OUTSIDE:
+        reason = f"{type(error).__name__} in {more['_from_']}"
+        return "unverifiable", f"the program needs what the sandbox does not have: {reason}"
     module = "" if type(error).__module__ not in sys.stdlib_module_names else type(error).__module__
     name = type(error).__qualname__ if module in ("", "builtins") else f"{module}.{type(error).__qualname__}"
     return "error", f"{name}: {more.get('_text_', '')}"[:_LETTERS] + line

@@ -11,10 +11,12 @@ import json
 import os
 import struct
 import threading
+import types
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .raised import describe
+from .shared import Shared
 from .wire import Reader, UncrossableError, Writer, change
 
 __all__ = ["LARGEST", "EndedError", "HungUpError", "Peer"]
@@ -23,8 +25,9 @@ LARGEST = 8 << 20
 """Bytes of a message."""
 _HEAD = struct.Struct(">I")
 _MOST_LETTERS = 2000
-_PARTS = 4
-"""Of a message: ask, operation, arguments, named arguments; or what came of it, printed, changes, result."""
+_PARTS = 6
+"""Of a message: ask, operation, arguments, named arguments, updates, nothing; or what came of it, printed, changes,
+result, updates, how many values of the result are shared from now on."""
 
 
 class EndedError(BaseException):
@@ -56,9 +59,10 @@ class Peer:
         self._lock = threading.RLock()
         self.exports: list[Any] = []
         """Objects of this end that the other end knows by number."""
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[Any, int] = {}
         self.sent: list[BaseException] = []
         self.received: dict[int, tuple[BaseException, int]] = {}
+        self.shared = Shared(self.foreign, self._handle)
 
     # What the two ends do differently.
 
@@ -93,8 +97,29 @@ class Peer:
     def show(self, text: str) -> None:
         """Take what was printed there."""
 
-    def before_change(self, value: Any) -> None:
-        """Take notice that the other end changed an argument."""
+    def take_changes(self, changes: Any, reader: Reader) -> None:
+        """Give arguments the content that they have at the other end now.
+
+        Args:
+            changes: The number of each, with its content.
+            reader: Knows the arguments by number.
+        """
+        changed = [(reader.seen[number], reader.content(content)) for number, content in changes]
+        for value, new in changed:
+            change(value, new)
+
+    def is_live(self, operation: str, *, beside_handles: bool) -> bool:  # noqa: ARG002
+        """Whether what comes of an operation stays shared: a change on either side is one on both.
+
+        Args:
+            operation: Its name.
+            beside_handles: Whether objects that the other end did not know come with it.
+        """
+        return False
+
+    def fitting(self, seen: list[Any]) -> list[Any]:
+        """The values that a reply may refer to by number."""
+        return seen
 
     # What they have in common.
 
@@ -108,16 +133,18 @@ class Peer:
             BaseException: What was raised there; :class:`HungUpError`; what :meth:`stopped` makes.
         """
         with self._lock:
-            writer = Writer(self.foreign)
             try:
+                updates = self.shared.updates()
+                writer = Writer(self.foreign, self.shared.values)
                 sent = [writer.write(arg) for arg in args], {name: writer.write(arg) for name, arg in kwargs.items()}
             except UncrossableError as error:
                 raise self.stopped("uncrossable", str(error)) from None
-            self._send(self._bytes(["ask", operation, *sent]))
+            seen = self.fitting(writer.seen)
+            self._send(self._bytes(["ask", operation, *sent, updates, 0]))
             while (reply := self.receive())[0] == "ask":
                 self.serve(reply)
             try:
-                done, result = self._settle(reply, writer.seen)
+                done, result = self._settle(reply, seen)
             except Exception as error:
                 raise self.malformed(error) from None
             if done:
@@ -127,13 +154,15 @@ class Peer:
     def serve(self, message: Any) -> None:
         """Do what a message asks for, and reply."""
         try:
-            _, operation, args_json, kwargs_json = message
-            reader = Reader(self._handle)
+            _, operation, args_json, kwargs_json, updates, _ = message
+            self.shared.update(updates)
+            reader = Reader(self._handle, self.shared.values)
+            held = len(reader.seen)
             args = [reader.read(arg) for arg in args_json]
             kwargs = {name: reader.read(arg) for name, arg in kwargs_json.items()}
         except Exception as error:
             raise self.malformed(error) from None
-        before = _dumps([args_json, kwargs_json]) if reader.seen else None
+        before = _dumps([args_json, kwargs_json]) if len(reader.seen) > held else None
         try:
             kind, result = "ok", self.perform(operation, args, kwargs)
         except EndedError:
@@ -142,14 +171,18 @@ class Peer:
             kind, result = "no", error
         try:
             writer = Writer(self.foreign, reader.seen)
-            changes = self._changes(writer, before, args, kwargs)
+            changes = self._changes(writer, before, args, kwargs, held)
+            known, exported = len(writer.seen), len(self.exports)
             payload = writer.write(result) if kind == "ok" else self._described(result, writer.write)
-            reply = self._bytes([kind, self.printed(), changes, payload])
+            is_live = kind == "ok" and self.is_live(operation, beside_handles=len(self.exports) > exported)
+            updates = self.shared.updates()
+            more = self.shared.add(writer.seen[known:]) if is_live else 0
+            reply = self._bytes([kind, self.printed(), changes, payload, updates, more])
         except (_LargeError, MemoryError) as error:
-            reply = _dumps(["stop", "large", [], str(error) or "the memory is too small for what it hands over"])
+            reply = _stop("large", str(error) or "the memory is too small for what it hands over")
         except Exception as error:
             reason = str(error) if isinstance(error, UncrossableError) else f"{type(error).__name__} on the way"
-            reply = _dumps(["stop", "uncrossable", [], reason[:_MOST_LETTERS]])
+            reply = _stop("uncrossable", reason[:_MOST_LETTERS])
         with self._lock:
             self._send(reply)
 
@@ -172,34 +205,47 @@ class Peer:
 
     def export(self, value: Any) -> int:
         """The number of an object of this end. It stays alive from now on."""
-        if id(value) not in self._numbers:
-            self._numbers[id(value)] = len(self.exports)
+        key = self._key(value)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.exports)
             self.exports.append(value)
-        return self._numbers[id(value)]
+        return self._numbers[key]
 
-    def _changes(self, writer: Writer, before: bytes | None, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+    def is_exported(self, value: Any) -> bool:
+        """Whether the other end knows an object of this end."""
+        return self._key(value) in self._numbers
+
+    def _key(self, value: Any) -> Any:
+        """What makes an object that object. A method is made anew each time that somebody asks for it."""
+        if type(value) is types.MethodType:
+            return id(value.__self__), id(value.__func__)
+        return id(value)
+
+    def _changes(
+        self, writer: Writer, before: bytes | None, args: list[Any], kwargs: dict[str, Any], held: int
+    ) -> list[Any]:
         """The content of all arguments, if any of it was changed."""
         if before is None:
             return []
         known = list(writer.seen)
-        again = Writer(self.foreign)
+        again = Writer(self.foreign, known[:held])
         after = [again.write(arg) for arg in args], {name: again.write(arg) for name, arg in kwargs.items()}
         if _dumps(after) == before:
             return []
-        return [[number, writer.content(value)] for number, value in enumerate(known)]
+        return [[number, writer.content(value)] for number, value in enumerate(known) if number >= held]
 
     def _settle(self, reply: Any, seen: list[Any]) -> tuple[bool, Any]:
         """Whether it was done, and what came of it, or what is to be raised."""
-        kind, printed, changes, payload = reply
+        kind, printed, changes, payload, updates, more = reply
         if kind == "stop":
             return False, self.stopped(printed, payload)
         self.show(printed)
         reader = Reader(self._handle, seen)
-        changed = [(seen[number], reader.content(content)) for number, content in changes]
+        self.take_changes(changes, reader)
+        known = len(reader.seen)
         result = reader.read(payload) if kind == "ok" else self._restored(payload, reader.read)
-        for value, new in changed:
-            self.before_change(value)
-            change(value, new)
+        self.shared.update(updates)
+        self.shared.add(reader.seen[known:][:more])
         return kind == "ok", result
 
     def _handle(self, tag: str, data: Any) -> Any:
@@ -249,6 +295,10 @@ class Peer:
 
 class _LargeError(Exception):
     """A message would be too large."""
+
+
+def _stop(why: str, reason: str) -> bytes:
+    return _dumps(["stop", why, [], reason, [], 0])
 
 
 def _dumps(message: Any) -> bytes:

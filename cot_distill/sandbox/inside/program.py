@@ -10,8 +10,10 @@ import ast
 import atexit
 import inspect
 import io
+import linecache
 import operator
 import os
+import random
 import sys
 import threading
 import traceback
@@ -28,6 +30,8 @@ __all__ = ["ProgramEnd", "answer_tests", "run_script"]
 _FILE = "solution.py"
 _NAME = "solution"
 _MOST_PRINTED = 1 << 16
+_OWN_DEPTH = 12
+"""Frames below those of the program, of which a program that runs by itself has but one."""
 _IMPORTS = """
 import collections, bisect, functools, heapq, itertools, math, operator, random, re, string, sys
 from typing import *; from collections import *; from bisect import *; from functools import *; from heapq import *
@@ -44,6 +48,8 @@ def run_script(source: str) -> None:
     sys.__dict__.update(__stdin__=sys.stdin, __stdout__=sys.stdout)
     stdout = sys.stdout
     module = sys.modules["__main__"] = types.ModuleType("__main__")
+    _place(module, source)
+    sys.setrecursionlimit(sys.getrecursionlimit() + _OWN_DEPTH)
     status = 0
     try:
         exec(compile(source, _FILE, "exec", dont_inherit=True), vars(module))  # noqa: S102 - what a sandbox is for
@@ -66,6 +72,8 @@ def answer_tests(source: str, line: int) -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(tee), encoding="utf-8", errors="replace", line_buffering=True)
     module = sys.modules[_NAME] = types.ModuleType(_NAME)
+    _place(module, source)
+    sys.setrecursionlimit(sys.getrecursionlimit() + _OWN_DEPTH)
     end = ProgramEnd(line, module, source, tee.taken)
     end.load()
     with suppress(HungUpError):
@@ -89,7 +97,14 @@ class ProgramEnd(Peer):
         self._printed = printed
         self._failed: BaseException | None = None
         self._theirs: dict[int, tuple[Any, int]] = {}
-        self._operations: dict[str, Callable[..., Any]] = {**_OPERATIONS, "names": self._names, "last": self._last}
+        self._stand_ins: dict[int, Any] = {}
+        self._operations: dict[str, Callable[..., Any]] = {
+            **_OPERATIONS,
+            "names": self._names,
+            "last": self._last,
+            "put": lambda name, value: vars(self._module).update({name: value}),
+            "of error": lambda number, name: getattr(self.sent[number], name),
+        }
 
     def load(self) -> None:
         """Run the module. What it raises is told to whoever asks for something."""
@@ -128,24 +143,28 @@ class ProgramEnd(Peer):
         name = getattr(value, "__name__", None) if callable(value) else None
         return {"h": [self.export(value), name if isinstance(name, str) else type(value).__name__, kind, more]}
 
-    def stand_in(self, number: int, name: str, kind: str, more: Any) -> Any:  # noqa: ARG002 - the base class's names
-        """A function or a generator, for one of the tests."""
-        if kind == "f":
+    def stand_in(self, number: int, name: str, kind: str, more: Any) -> Any:
+        """A function or a generator, or what can be called or stepped through, for one of the tests."""
+        if number in self._stand_ins:
+            return self._stand_ins[number]  # so that the program finds it again among others
+        if kind == "f" and more:
 
             def call(*args: Any, **kwargs: Any) -> Any:
                 return self.ask("call", stand_in, *args, **kwargs)
 
             call.__name__ = call.__qualname__ = name
             stand_in: Any = call
+        elif kind == "f":
+            stand_in = _Callable(self)
         else:
-            stand_in = self._steps(number)
+            stand_in = self._steps(number) if more else _Steps(self)
         self._theirs[id(stand_in)] = (stand_in, number)
+        self._stand_ins[number] = stand_in
         return stand_in
 
     def restore(self, data: dict[str, Any], read: Callable[[Any], Any]) -> BaseException:
         """The exception that a function of the tests raised."""
-        kind = resolve(data["kind"], lambda _, name, base: type(name, (base,), {}))
-        return restore(data, kind, read)
+        return restore(data, lambda kinds: resolve(kinds, lambda _, name, base: type(name, (base,), {})), read)
 
     def malformed(self, error: Exception) -> BaseException:
         """The error as it is."""
@@ -159,8 +178,12 @@ class ProgramEnd(Peer):
         """What the program printed."""
         return self._printed()
 
+    def is_live(self, operation: str, *, beside_handles: bool) -> bool:
+        """What the tests take hold of; what a function returns only where it comes with functions that may use it."""
+        return operation in ("names", "getattr", "getitem") or (operation == "call" and beside_handles)
+
     def _steps(self, number: int) -> Any:
-        there: Any = _Theirs()
+        there: Any = _Theirs(self)
         self._theirs[id(there)] = (there, number)
 
         def steps() -> Any:
@@ -180,7 +203,35 @@ class ProgramEnd(Peer):
 
 
 class _Theirs:
-    """Stands for an iterator of the tests where nothing but its number is needed."""
+    """Stands for an object of the tests."""
+
+    def __init__(self, end: ProgramEnd) -> None:
+        self._end = end
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_end":
+            raise AttributeError(name)
+        return self._end.ask("missing", self, name)
+
+
+class _Callable(_Theirs):
+    """Stands for an object that can be called."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._end.ask("call", self, *args, **kwargs)
+
+
+class _Steps(_Theirs):
+    """Stands for an iterator, such as a file."""
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        more, value = self._end.ask("step", self)
+        if more:
+            return value
+        raise StopIteration
 
 
 class _Tee(io.RawIOBase):
@@ -208,6 +259,17 @@ class _Tee(io.RawIOBase):
         return text
 
 
+def _place(module: types.ModuleType, source: str) -> None:
+    """Give a module a file, and let tracebacks and ``inspect`` find its source."""
+    module.__file__ = f"{os.getcwd()}/{_FILE}"  # noqa: PTH109 - pathlib is not loaded here
+    linecache.cache[_FILE] = linecache.cache[module.__file__] = (
+        len(source),
+        None,
+        source.splitlines(keepends=True),
+        _FILE,
+    )
+
+
 def _step(iterator: Any) -> tuple[bool, Any]:
     try:
         return True, next(iterator)
@@ -230,6 +292,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "await": _await,
     "enter": lambda manager: type(manager).__enter__(manager),
     "exit": lambda manager: type(manager).__exit__(manager, None, None, None),
+    "seed": random.seed,
+    "contains": operator.contains,
     "reversed": reversed,
     **{one.__name__: one for one in (getattr, setattr, delattr, len, iter, isinstance, str, repr, format)},
     **{one.__name__: one for one in (int, float, complex, round, bytes)},

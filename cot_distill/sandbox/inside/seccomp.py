@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from .kernel import MACHINES, machine, prctl
 
-__all__ = ["RULES", "numbers", "prepare", "program"]
+__all__ = ["RULES", "numbers", "prepare", "pretended", "program"]
 
 RULES: dict[str, tuple[str, int, tuple[int, ...]]] = {
     # F_SETOWN with F_SETSIG would send any signal to any process of this user.
@@ -72,6 +72,12 @@ _NUMBERS = {
     """,
 }
 """Every system call that is allowed: by its name, the number. Files are Landlock's and bubblewrap's part."""
+_PRETENDED = {
+    "x86_64": "chmod 90 fchmod 91 listxattr 194 llistxattr 195 flistxattr 196 fchmodat 268 utimensat 280",
+    "aarch64": "listxattr 11 llistxattr 12 flistxattr 13 fchmod 52 fchmodat 53 utimensat 88",
+}
+"""System calls that do nothing and say that they did. Landlock has no say in them, so that they must not reach files;
+but a program that copies a file, and its mode with it, need not fail for that."""
 _SAME_EVERYWHERE = "close_range 436 faccessat2 439 epoll_pwait2 441 futex_waitv 449"
 _NEW = 424
 """From here on system calls have the same number everywhere, and the C library copes without them."""
@@ -88,12 +94,17 @@ _CLONE_THREAD, _CLONE_NEW = 0x00010000, 0x7E020000
 _Step = tuple[int, int, int, int]
 _PERMIT: _Step = (_RETURN, 0, 0, _ALLOW)
 _REFUSE: _Step = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+_PRETEND: _Step = (_RETURN, 0, 0, _ERRNO)
 
 
 def numbers(name: str) -> dict[str, int]:
     """The allowed system calls of an architecture, and their numbers there."""
-    words = (_NUMBERS[name] + _SAME_EVERYWHERE).split()
-    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    return _table(f"{_NUMBERS[name]} {_SAME_EVERYWHERE}")
+
+
+def pretended(name: str) -> dict[str, int]:
+    """The system calls of an architecture that do nothing, and their numbers there."""
+    return _table(_PRETENDED[name])
 
 
 def program(name: str, pid: int) -> bytes:
@@ -113,6 +124,8 @@ def program(name: str, pid: int) -> bytes:
     for call, rule in RULES.items():
         body = _rule(*rule, pid=pid)
         steps += [(_EQUAL, 0, len(body), known[call]), *body]
+    for number in pretended(name).values():
+        steps += [(_EQUAL, 0, 1, number), _PRETEND]
     steps += _tree(_ranges(sorted(number for call, number in known.items() if call not in RULES)))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
@@ -139,6 +152,11 @@ def prepare() -> Callable[[], None]:
         prctl(22, 2, filter_)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
     return install
+
+
+def _table(text: str) -> dict[str, int]:
+    words = text.split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
 def _rule(how: str, argument: int, values: tuple[int, ...], *, pid: int) -> list[_Step]:

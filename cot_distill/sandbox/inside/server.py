@@ -108,11 +108,11 @@ def _do(
         ours, theirs = (line.detach() for line in lines)
         # The tests first: they take longer to begin.
         tests = fork(b"t", [nothing, nothing, nothing, theirs, *verdict, given], lambda: judge(_read(5), 3, 4))
-        program = fork(b"p", [nothing, out, err, ours, code], lambda: answer_tests(_read(4).decode(), 3))
+        program = fork(b"p", [nothing, out, err, ours, code], lambda: answer_tests(_code(4), 3))
         processes = _Processes(program, tests)
         descriptors = [*descriptors, ours, theirs]
     else:
-        program = fork(b"p", [given, out, err, code], lambda: run_script(_read(3).decode()))
+        program = fork(b"p", [given, out, err, code], lambda: run_script(_code(3)))
         processes = _Processes(program, None)
     for descriptor in (*descriptors, nothing, is_ready):
         os.close(descriptor)
@@ -215,6 +215,11 @@ def _reap(statuses: dict[int, int]) -> None:
     with suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             statuses[found[0]] = found[1]
+
+
+def _code(descriptor: int) -> str:
+    """The program's text; a mark of its byte order is none of it."""
+    return _read(descriptor).decode("utf-8-sig", "surrogatepass")
 
 
 def _read(descriptor: int) -> bytes:

@@ -7,6 +7,7 @@ order, ``in``, arithmetic with a value of the tests) ends the tests as unverifia
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -42,7 +43,7 @@ class Stub:
     """
 
     __slots__ = ("_stub_",)
-    _stub_: tuple[Peer, int, str]
+    _stub_: Any  # who knows it, its number there, and its name
 
     def __init__(self, peer: Peer, number: int, name: str) -> None:
         object.__setattr__(self, "_stub_", (peer, number, name))
@@ -81,8 +82,18 @@ class Stub:
         return value
 
     def __contains__(self, value: Any) -> bool:
-        # Not asked of the program: it would be told the expected value and believed.
-        return any(value is mine or value == mine for mine in self)
+        peer, number, _ = self._stub_
+        if number in peer.made:
+            found = _ask(self, "contains", value)
+            if type(found) is not bool:
+                raise peer.malformed(TypeError())
+            return found
+        # Not asked of the program: where data are due it would be told the expected value and believed.
+        try:
+            items = iter(self)
+            return any(value is mine or value == mine for mine in items)
+        except TypeError:
+            _spoil(self, "the tests look for something in")
 
     def __enter__(self) -> Any:
         return _ask(self, "enter")
@@ -113,7 +124,11 @@ class CallableStub(Stub):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it there."""
-        return self._stub_[0].ask("call", self, *args, **kwargs)
+        peer, number, _ = self._stub_
+        found = peer.ask("call", self, *args, **kwargs)
+        if number in peer.classes and issubclass(type(found), Stub):
+            peer.made.add(found._stub_[1])
+        return found
 
 
 def exception_stub(peer: Peer, number: int, name: str, base: type) -> type:
@@ -122,24 +137,39 @@ def exception_stub(peer: Peer, number: int, name: str, base: type) -> type:
     def refuse(*_: Any, **__: Any) -> None:
         raise SpoiledError("unverifiable", f"the tests make an instance of {name}, which is the program's")
 
+    def look_up(self: Any, attribute: str) -> Any:
+        received = peer.received.get(id(self))
+        if received is None or attribute[:1] == "_":
+            raise AttributeError(attribute)
+        return peer.ask("of error", received[1], attribute)
+
     def text(self: Any) -> str:
         return str(getattr(self, "_text_", None) or BaseException.__str__(self))
 
     # A real __init__ stays far away; stubs are made without it.
-    return type(name, (base,), {"__init__": refuse, "__str__": text, "_stub_": (peer, number, name)})
+    more = {"__init__": refuse, "__str__": text, "__getattr__": look_up, "_stub_": (peer, number, name)}
+    return type(name, (base,), more)
 
 
-def module_stub(module: Any, names: Callable[[list[str]], dict[str, Any]]) -> Any:
-    """Make a module whose names are looked up in the program, for tests that import it."""
+def module_stub(names: Callable[[list[str]], dict[str, Any]], put: Callable[[str, Any], object]) -> Any:
+    """Make a module whose names are looked up in the program, for tests that import it.
 
-    def look_up(name: str) -> Any:
-        found = names([name])
-        if name not in found:
-            raise AttributeError(f"the program does not define {name}")
-        return found[name]
+    Args:
+        names: Gives those of some names that the program defines.
+        put: Gives a name of the program another value.
+    """
 
-    module.__getattr__ = look_up
-    return module
+    class Module(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            found = names([name])
+            if name not in found:
+                raise AttributeError(f"the program does not define {name}")
+            return found[name]
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            put(name, value)
+
+    return Module("solution")
 
 
 async def waiting(stub: Stub) -> Any:
@@ -200,6 +230,15 @@ for _name in _PAIRS.split():
     setattr(Stub, f"__{_plain}__", _with_another(_name))
     setattr(Stub, f"__r{_plain}__", _with_another(_name, turned=True))
     setattr(Stub, f"__i{_plain}__", _with_another(f"i{_plain}"))
+
+
+def _passes_on_name(name: str) -> Any:
+    return property(lambda self: _ask(self, "getattr", name))
+
+
+for _name in ("__doc__", "__annotations__"):  # else those of the class Stub would be found
+    setattr(Stub, _name, _passes_on_name(_name))
+    setattr(CallableStub, _name, _passes_on_name(_name))
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Stub, f"__{_name}__", _refuses("the tests compare"))
 for _name, _what in {

@@ -6,6 +6,7 @@ side of the sandbox through a pipe that the program does not hold.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 from .findings import Finding, explain, sum_up
 from .peer import EndedError, HungUpError
-from .script import Script
+from .script import judged
 from .stubs import SpoiledError
 from .tests_end import TestsEnd
 from .watching import Watch, cut, short
@@ -35,7 +36,7 @@ def judge(payload: bytes, line: int, verdict: int) -> None:
     """
     end = TestsEnd(line)
     plan = json.loads(payload)
-    found = sum_up(Script(end, **plan).findings() if "sources" in plan else _calls(end, **plan))
+    found = judged(end, **plan) if "sources" in plan else sum_up(_calls(end, **plan))
     os.write(verdict, json.dumps(found).encode())
     os._exit(HUNG_UP if any(isinstance(error, HungUpError) for error in EndedError.all) else 0)
 
@@ -58,9 +59,10 @@ def _calls(end: TestsEnd, name: str, cases: Any, wrapped: bool) -> Iterator[Find
             raise SpoiledError("error", f"the program does not define {name}")
         function = getattr(found["Solution"](), name) if "Solution" in found else found[name]
         text = cut(f"{name}({', '.join(map(short, args))})")
-        got = function(*args)
-        if not (_plain(got) == _plain(expected) or (wrapped and [_plain(got)] == _plain(expected))):
-            raise AssertionError(f"{text} == {short(expected)}: got {short(got)}")
+        wanted = copy.deepcopy(_plain(expected))  # it may hold what the program is given
+        got = _plain(function(*args))
+        if not (got == wanted or (wrapped and [got] == wanted)):
+            raise AssertionError(f"{text} == {short(wanted)}: got {short(got)}")
 
     for number, (args, expected) in enumerate(pairs, start=1):
         found = explain(lambda args=args, expected=expected: one(args, expected), end, watch, set())  # type: ignore[misc]

@@ -7,31 +7,64 @@ from __future__ import annotations
 
 import copy
 import sys
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from .handing import may_be_called
 from .peer import Peer
 from .raised import resolve, restore
 from .stubs import CallableStub, SpoiledError, Stub, exception_stub, waiting
-from .wire import UncrossableError, change
+from .wire import Reader, UncrossableError, change
 
 __all__ = ["TestsEnd"]
 
+_ASIDE = {"names", "last", "put", "seed"}
+"""What tests ask for without using the program."""
+_MOST_SAID = 64 << 20
+_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.MethodDescriptorType)
+
 
 class TestsEnd(Peer):
-    """Asks the program for things, and does for it what functions of the tests do."""
+    """Asks the program for things, and does for it what functions of the tests do.
 
-    def __init__(self, line: int) -> None:
+    Args:
+        line: Descriptor of the line to the program.
+        first: The end of a first run, for a second one that goes by what the program said then. The program is not
+            asked again, and changes nothing of the tests' values.
+    """
+
+    def __init__(self, line: int, first: TestsEnd | None = None) -> None:
         super().__init__(line)
+        self.said = bytearray()
+        """All that came from the program."""
+        self.is_lost = False
+        """Whether there is no going on, since the program waits for an answer that there is none to."""
+        self.has_changed = False
+        """Whether the program changed any value of the tests so far."""
+        self.classes: set[int] = set()
+        """Numbers of those stubs that the tests know by the name of a class."""
+        self.made: set[int] = set()
+        """Numbers of what the tests made of these."""
+        self._operations: list[str] = []
+        self._lengths: list[int] = []
+        self._first = first
+        self._left = None if first is None else memoryview(bytes(first.said))
+        self._shells: dict[int, tuple[Any, Any]] = {}
         self.asked = 0
         """How often the program was asked for more than names."""
         self._stdout = sys.stdout
-        self._exceptions: dict[int, type] = {}
-        self._before: dict[int, tuple[Any, Any]] = {}
+        self._exceptions: dict[tuple[int, type], type] = {}
 
     def ask(self, operation: str, *args: Any, **kwargs: Any) -> Any:
         """Ask the program, and count it."""
-        self.asked += operation not in ("names", "last")
+        self.asked += operation not in _ASIDE
+        if self._first is None:
+            self._operations.append(operation)
+        elif [operation] != self._first._operations[len(self._operations) : len(self._operations) + 1]:
+            raise SpoiledError("unverifiable", "the tests ask for something else when they are run again")
+        else:
+            self._operations.append(operation)
         return super().ask(operation, *args, **kwargs)
 
     def names(self, wanted: Iterable[str]) -> dict[str, Any]:
@@ -40,13 +73,22 @@ class TestsEnd(Peer):
         found = self.ask("names", wanted)
         if type(found) is not dict or not found.keys() <= set(wanted):
             raise self.malformed(TypeError())
+        # What the tests call by the name of a class they take for one. What the program calls it does not count.
+        self.classes.update(
+            value._stub_[1]
+            for name, value in found.items()
+            if name.lstrip("_")[:1].isupper() and issubclass(type(value), Stub)
+        )
         return found
 
     def perform(self, operation: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function of the tests, or step through an iterator: nothing else, and none but those handed over."""
         function, *rest = args
-        if id(function) not in self._numbers:
+        if not self.is_exported(function):
             raise SpoiledError("error", "the program asks for what the tests did not hand over")
+        if operation == "missing":
+            self.is_lost = True
+            raise SpoiledError("unverifiable", f"the program looks for {rest[0]!r} in a {type(function).__name__}")
         if operation == "step":
             for value in function:
                 return True, value
@@ -62,12 +104,18 @@ class TestsEnd(Peer):
         kind = type(value)
         if issubclass(kind, Stub):
             return {"g": value._stub_[1]}
+        if issubclass(kind, tuple) and "_there_" in vars(kind):
+            return {"g": vars(kind)["_there_"]._stub_[1]}
         if isinstance(value, type) and "_stub_" in vars(value):
             return {"g": vars(value)["_stub_"][1]}
-        if callable(value):
-            return {"h": [self.export(value), getattr(value, "__name__", kind.__name__), "f", None]}
+        if callable(value) and may_be_called(value):
+            name = getattr(value, "__name__", kind.__name__)
+            is_function = kind in _FUNCTIONS or isinstance(value, type)
+            return {"h": [self.export(value), name if type(name) is str else "", "f", is_function]}
         if isinstance(value, Iterator):
-            return {"h": [self.export(value), kind.__name__, "i", None]}
+            return {"h": [self.export(value), kind.__name__, "i", kind is types.GeneratorType]}
+        if callable(value):
+            raise UncrossableError(f"{getattr(value, '__name__', kind.__name__)} would have to cross to the program")
         raise UncrossableError(f"a value of the type {kind.__name__}, which is not plain data, would have to cross")
 
     def stand_in(self, number: int, name: str, kind: str, more: Any) -> Any:
@@ -82,12 +130,10 @@ class TestsEnd(Peer):
     def restore(self, data: dict[str, Any], read: Callable[[Any], Any]) -> BaseException:
         """The exception that the program raised."""
         kind = resolve(data["kind"], self._exception)
-        if issubclass(kind, StopIteration | StopAsyncIteration):
-            # Raised here it would end a loop of the tests as if all were well.
+        if issubclass(kind, StopIteration | StopAsyncIteration) or _is_swallowed(kind):
+            # Raised here it would end a loop or a task of the tests, or a unittest case, as if all were well.
             return SpoiledError("unverifiable", f"the program raises {kind.__name__}")
-        error = restore(data, kind, read)
-        error.__dict__["_text_"], error.__dict__["_line_"] = str(data["text"]), data["line"]
-        return error
+        return restore(data, lambda kinds: resolve(kinds, self._exception), read)
 
     def malformed(self, error: Exception) -> BaseException:
         """The end: the program wrote to the line itself, or far too much."""
@@ -104,27 +150,54 @@ class TestsEnd(Peer):
         if text and sys.stdout is not self._stdout:  # the tests look at what is printed
             sys.stdout.write(text)
 
-    def before_change(self, value: Any) -> None:
-        """Keep what an argument was like before the program changed it first."""
-        self._before.setdefault(id(value), (value, copy.copy(value)))
+    def take_changes(self, changes: Any, reader: Reader) -> None:
+        """Take over changes of the tests' values; in a second run only as the program sees them."""
+        self.has_changed = self.has_changed or bool(changes)
+        if self._left is None:
+            super().take_changes(changes, reader)
+            return
+        shells = [(reader.seen[number], copy.copy(reader.seen[number])) for number, _ in changes]
+        for (number, _), (value, shell) in zip(changes, shells, strict=True):
+            reader.seen[number] = shell
+            self._shells[id(shell)] = shell, value
+        for (_, content), (_, shell) in zip(changes, shells, strict=True):
+            change(shell, reader.content(content))
 
-    def as_it_was(self, evaluate: Callable[[], Any]) -> Any:
-        """Evaluate something with all arguments as they were before the program changed them."""
-        now = [(value, copy.copy(value)) for value, _ in self._before.values()]
-        for value, old in self._before.values():
-            change(value, old)
-        try:
-            return evaluate()
-        finally:
-            for value, new in now:
-                change(value, new)
+    def fitting(self, seen: list[Any]) -> list[Any]:
+        """In a second run, as many values as in the first, since the program numbered its own after these."""
+        number = len(self._lengths)
+        self._lengths.append(len(seen))
+        if self._first is None:
+            return seen
+        missing = self._first._lengths[number] - len(seen)
+        return [*seen, *([] for _ in range(missing))] if missing >= 0 else seen[:missing]
 
-    @property
-    def has_changed(self) -> bool:
-        """Whether the program changed any argument so far."""
-        return bool(self._before)
+    def itself(self, value: Any) -> Any:
+        """A value of the tests for what stands for it in a second run, and any other value as it is."""
+        return self._shells[id(value)][1] if id(value) in self._shells else value
+
+    def _read(self, count: int) -> bytes:
+        if self._left is not None:
+            if len(self._left) < count:
+                raise SpoiledError("unverifiable", "the tests ask for more when they are run again")
+            again, self._left = bytes(self._left[:count]), self._left[count:]
+            return again
+        data = super()._read(count)
+        if len(self.said) <= _MOST_SAID:
+            self.said += data
+        return data
+
+    def _send(self, data: bytes) -> None:
+        if self._left is None:
+            super()._send(data)
 
     def _exception(self, number: int, name: str, base: type) -> type:
-        if number not in self._exceptions:
-            self._exceptions[number] = exception_stub(self, number, name, base)
-        return self._exceptions[number]
+        if (number, base) not in self._exceptions:
+            self._exceptions[number, base] = exception_stub(self, number, name, base)
+        return self._exceptions[number, base]
+
+
+def _is_swallowed(kind: type) -> bool:
+    """Whether exceptions of a class are no errors to those who run tests: they end what they run, and that is all."""
+    names = {(parent.__module__.partition(".")[0], parent.__name__) for parent in kind.__mro__}
+    return ("asyncio", "CancelledError") in names or any(module == "unittest" for module, _ in names)

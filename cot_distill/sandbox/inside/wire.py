@@ -2,8 +2,9 @@
 
 Values of exactly these types are copied: None, bool, int, float, complex, str, bytes, bytearray, list, tuple, set,
 frozenset, dict, range, slice, named tuples, deque, OrderedDict, Counter, defaultdict, Decimal, Fraction, those of
-datetime, and types and pure functions of builtins. Anything else stays where it is, and a handle crosses in its
-place: what that means is the caller's part. Never pickle or marshal, which can be made to run code.
+datetime, these types themselves, and types and pure functions of builtins. Anything else stays where it is, and a
+handle crosses in its place: what that means is the caller's part. Never pickle or marshal, which can be made to run
+code.
 
 Lists and other values that can change are numbered as they are met. So a value that occurs twice, or in itself,
 arrives as one, and the content of arguments can be sent back.
@@ -15,13 +16,15 @@ import base64
 import builtins
 import datetime
 import math
-from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["MUTABLE", "Reader", "UncrossableError", "Writer", "change"]
+from . import named
+
+__all__ = ["MUTABLE", "PLAIN", "Reader", "UncrossableError", "Writer", "change"]
 
 DEEPEST = 200
 """Levels of nesting that cross."""
@@ -49,7 +52,9 @@ _PURE = (
     repr,
     round,
 )
+_LIBRARY = (deque, OrderedDict, Counter, defaultdict, Decimal, Fraction, *vars(datetime).values())
 _BUILTINS: dict[str, Any] = {
+    **{kind.__name__: kind for kind in _LIBRARY if isinstance(kind, type) and kind is not datetime.tzinfo},
     **{name: value for name, value in vars(builtins).items() if isinstance(value, type) and name[0] != "_"},
     **{function.__name__: function for function in (*_PURE, sorted, sum)},
     "Ellipsis": ...,
@@ -58,7 +63,11 @@ _BUILTINS: dict[str, Any] = {
 """What may be named by the other side: types, and functions that do nothing but compute."""
 _CONSTANTS = (type(...), type(NotImplemented))
 MUTABLE = (list, dict, set, bytearray, deque, OrderedDict, Counter, defaultdict)
-_MOST_FIELDS = 100
+PLAIN = {
+    *(bool, int, float, complex, str, bytes, tuple, frozenset, range, slice, *MUTABLE, Decimal, Fraction),
+    *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
+}
+"""Types of values that are copied, but for named tuples and what stands for itself."""
 
 
 class UncrossableError(Exception):
@@ -123,6 +132,15 @@ class Writer:
             return {"z": [getattr(value.default_factory, "__name__", None), flat]}
         return {{dict: "d", OrderedDict: "o", Counter: "k"}[kind]: flat}
 
+    def _more(self, value: Any, kind: type) -> Any:
+        """What a named tuple has beyond its fields: a handle, and whether it has a text of its own."""
+        if not named.has_more(kind):
+            return None
+        try:
+            return [self._foreign(value), named.is_own(kind.__str__), named.is_own(kind.__repr__)]
+        except UncrossableError:
+            return None
+
     def _items(self, values: Any, depth: int) -> list[Any]:
         return [self.write(value, depth + 1) for value in values]
 
@@ -146,10 +164,10 @@ class Writer:
         when = _write_time(value, kind)
         if when is not None:
             return {"w": when}
-        fields = getattr(kind, "_fields", None)
-        if issubclass(kind, tuple) and kind.__bases__ == (tuple,) and isinstance(fields, tuple):
-            _NAMED.setdefault((kind.__name__, fields), kind)  # so that it is of this class when it comes back
-            return {"n": [kind.__name__, list(fields), self._items(tuple(value), depth)]}
+        fields = named.fields_of(kind)
+        if fields is not None:
+            items = self._items(tuple(value), depth)
+            return {"n": [kind.__name__, list(fields), items, self._more(value, kind)]}
         # By type and not by looking at the value: that may be a stub, whose attributes are far away.
         name = value.__name__ if kind in (type, type(len)) else repr(value) if kind in _CONSTANTS else None
         if name is not None and _BUILTINS.get(name) is value:
@@ -226,8 +244,13 @@ class Reader:
         if tag == "w":
             return _read_time(*rest)
         if tag == "n":
-            name, fields, values = rest
-            return _named(name, tuple(fields))(*[self.read(item) for item in values])
+            name, fields, values, more = rest
+            there = None if more is None else self.read(more[0])
+            if more is not None and not hasattr(type(there), "_stub_"):
+                return there  # it is back where it lives
+            own = [False, False] if more is None else more[1:]
+            kind = named.class_of(name, tuple(fields), there, own_str=own[0] is True, own_repr=own[1] is True)
+            return kind(*[self.read(item) for item in values])
         items = [self.read(item) for item in rest]
         if tag in ("t", "f"):
             return tuple(items) if tag == "t" else frozenset(items)
@@ -289,17 +312,6 @@ def _has_surrogates(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-_NAMED: dict[tuple[str, tuple[str, ...]], Any] = {}
-
-
-def _named(name: str, fields: tuple[str, ...]) -> Any:
-    if (name, fields) not in _NAMED:
-        if len(fields) > _MOST_FIELDS or len(_NAMED) > _MOST_FIELDS:
-            raise ValueError("too many named tuples")
-        _NAMED[name, fields] = namedtuple(name, fields)
-    return _NAMED[name, fields]
 
 
 _TIMES: Mapping[Any, str] = {
