@@ -29,7 +29,9 @@ from cot_distill._version import __version__
 from cot_distill.distiller import Distiller
 from cot_distill.encoding import encode
 from cot_distill.errors import DistillError
+from cot_distill.estimating import Estimate
 from cot_distill.limits import Budget, RateLimit
+from cot_distill.prices import Price, Prices
 from cot_distill.report import Report
 from cot_distill.run import Run
 from cot_distill.task_report import TaskReport
@@ -53,8 +55,11 @@ __all__ = [
     "Completion",
     "DistillError",
     "Distiller",
+    "Estimate",
     "Failure",
     "Message",
+    "Price",
+    "Prices",
     "RateLimit",
     "Report",
     "Run",

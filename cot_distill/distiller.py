@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 import anyio
+import anyio.to_thread
 
 from cot_distill import templates
 from cot_distill.adaptive import AdaptiveLimit
@@ -18,12 +20,14 @@ from cot_distill.blocking import run_blocking
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import ConfigError
+from cot_distill.estimating import Estimate, Observation, estimate
 from cot_distill.gate import FixedLimit, Gate, gate_of
+from cot_distill.ledger import Ledger
 from cot_distill.limits import Budget, Purse, RateLimit
 from cot_distill.outcome import Outcome
 from cot_distill.pacing import pacer_of
 from cot_distill.planning import Settings
-from cot_distill.prices import Prices
+from cot_distill.prices import Prices, dollars
 from cot_distill.protocols import Teacher, Template, Verifier
 from cot_distill.records import Slot
 from cot_distill.run import Run
@@ -35,6 +39,10 @@ from cot_distill.types import Sampling, Task, ThinkTags
 from cot_distill.workers import drive
 
 __all__ = ["Distiller"]
+
+
+_GUESS = 64
+"""Requests at once that an estimate assumes where that is still to be found out."""
 
 
 class Distiller:
@@ -194,6 +202,58 @@ class Distiller:
         """
         return run_blocking(partial(self.arun, tasks, path, progress=progress))
 
+    def estimate(
+        self, tasks: TaskInput, path: str | PathLike[str], *, sample: int = 5, progress: bool | None = None
+    ) -> Estimate:
+        """Ask a few tasks, drawn from all, and estimate what the whole run will take.
+
+        Their answers are kept in the run directory: :meth:`run` with the same tasks and path goes on from there, and
+        asks none of them again.
+
+        Args:
+            tasks: As for :meth:`arun`, but nothing that can be gone through only once: it is counted first.
+            path: The run directory.
+            sample: How many tasks.
+            progress: As for :meth:`arun`.
+
+        Returns:
+            Tokens, dollars and time, each with an interval.
+
+        Raises:
+            ConfigError: ``sample`` is not positive, the tasks cannot be gone through twice, or not one answer came.
+            TeacherError, TraceError, SourceError, RunError: As :meth:`arun`.
+
+        Example:
+            >>> tasks = [f"Work out {n} + 3 + 4." for n in range(100)]
+            >>> print(Distiller("demo").estimate(tasks, tmp_path / "run", progress=False))  # doctest: +ELLIPSIS
+            answers     100; estimated from 5 of them
+            ...
+        """
+        return run_blocking(partial(self.aestimate, tasks, path, sample=sample, progress=progress))
+
+    async def aestimate(
+        self, tasks: TaskInput, path: str | PathLike[str], *, sample: int = 5, progress: bool | None = None
+    ) -> Estimate:
+        """Async twin of :meth:`estimate`."""
+        if not isinstance(sample, int) or sample < 1:
+            raise ConfigError(f"sample={sample!r}: must be 1 or more")
+        if isinstance(tasks, Iterator | AsyncIterator):
+            raise ConfigError("estimate() goes through the tasks twice: give a list, a path or a dataset")
+        count = 0
+        async with aclosing(open_tasks(tasks)) as found:
+            async for _ in found:
+                count += 1
+        chosen = set(Random(0).sample(range(count), min(sample, count)))  # noqa: S311 - no secret depends on it
+        settings = self._settings
+        session = Session(settings, gate=self._gate_here(), pacer=self._pacer, budget=self._budget, path=Path(path))
+        await session.run(tasks, progress=progress, only=chosen)
+        seen = await anyio.to_thread.run_sync(_observed, Path(path), chosen)
+        if not seen:
+            raise ConfigError("not one answer came to estimate from: run.failures() says why")
+        cap = settings.sampling.max_tokens_limit or settings.sampling.max_tokens
+        at_once = _GUESS if settings.concurrency == "auto" else settings.concurrency
+        return estimate(seen, count * settings.attempts, concurrency=at_once, max_tokens=cap)
+
     def _engine(self) -> Engine:
         return Engine(self._settings, gate=self._gate_here(), pacer=self._pacer, purse=self._purse)
 
@@ -244,6 +304,19 @@ class Distiller:
                     group.cancel_scope.cancel()
         if body:
             raise body[0]
+
+
+def _observed(path: Path, chosen: Container[int]) -> list[Observation]:
+    """What the answers took that a run directory holds to these tasks, by their places in the input."""
+    seen = []
+    with Ledger(path, writable=False) as ledger:
+        for place in ledger.latest():
+            record = ledger.record(place) if place.answer.head.order in chosen else None
+            if record is not None and record.completion is not None:
+                used, took = record.completion.usage, record.completion.latency or 0.0
+                tokens = used.prompt_tokens or 0, used.completion_tokens or 0
+                seen.append(Observation(*tokens, took, dollars(record.cost)))
+    return seen
 
 
 def _teacher(given: object) -> Teacher:

@@ -6,7 +6,7 @@ takes; each goes on where the one before was stopped.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sized
+from collections.abc import AsyncGenerator, Container, Iterator, Sized
 from contextlib import aclosing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -61,8 +61,11 @@ class Session:
         self._budget = budget
         self._path = path
 
-    async def run(self, tasks: TaskInput, *, progress: bool | None) -> None:
-        """Ask until nothing is left to ask. Raises as :meth:`cot_distill.Distiller.arun` says."""
+    async def run(self, tasks: TaskInput, *, progress: bool | None, only: Container[int] | None = None) -> None:
+        """Ask until nothing is left to ask. Raises as :meth:`cot_distill.Distiller.arun` says.
+
+        ``only``: the places in the input, from 0, of the tasks that are asked now; the others are left for later.
+        """
         settings = self._settings
         async with aclosing(open_tasks(tasks)) as located:
             first = await anext(located, None)
@@ -77,7 +80,7 @@ class Session:
                 engine = self._engine(ledger, known, purse, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(*settings.verifiers, settings.teacher):
-                        await _drive(engine, _chain(first[1], located), shown, ledger)
+                        await _drive(engine, _chain(first[1], located, only), shown, ledger)
                     engine.finish()
 
     def _look_back(self, ledger: Ledger) -> tuple[KnownAttempts, Purse | None]:
@@ -179,13 +182,15 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
         raise failed[0]
 
 
-async def _chain(first: Task, rest: _Located) -> _Located:
+async def _chain(first: Task, rest: _Located, only: Container[int] | None = None) -> _Located:
     """The task that was pulled to check the recipe, then the others, numbered from 0."""
-    yield 0, first
     order = 0
+    if only is None or 0 in only:
+        yield 0, first
     async for _, task in rest:
         order += 1
-        yield order, task
+        if only is None or order in only:
+            yield order, task
 
 
 @contextmanager

@@ -872,3 +872,27 @@ async def test_without_a_price_the_cost_is_not_known(tmp_path: Path) -> None:
     run = await Distiller(ScriptedTeacher(echo)).arun(tasks(3), tmp_path / "run", progress=False)
     assert run.report().cost is None
     assert {sample.cost for sample in run.samples()} == {None}
+
+
+def test_an_estimate_costs_a_few_answers_and_these_count(tmp_path: Path) -> None:
+    def script(messages: Sequence[Message]) -> Completion:
+        usage = Usage(prompt_tokens=10, completion_tokens=100)
+        return Completion(reasoning="r", content="a", trace_kind="full", usage=usage, latency=2.0)
+
+    teacher, path, many = ScriptedTeacher(script), tmp_path / "run", tasks(200)
+    distiller = Distiller(teacher, prices=Prices({teacher.name: Price(input=0, output=10)}), concurrency=10)
+    found = distiller.estimate(many, path, sample=8, progress=False)
+    assert len(teacher.calls) == 8
+    assert (found.answers, found.seen, found.completion_tokens.expected) == (200, 8, 20_000)
+    assert found.usd is not None
+    assert found.usd.expected == pytest.approx(0.2)
+    assert found.seconds.expected == pytest.approx(40)
+    run = distiller.run(many, path, progress=False)
+    assert len(teacher.calls) == 200
+    assert [sample.task.id for sample in run.samples()] == [task.id for task in many]
+    assert distiller.estimate(many, path, sample=8, progress=False) == found  # nothing is asked again
+    assert len(teacher.calls) == 200
+    with pytest.raises(ConfigError, match="twice"):
+        distiller.estimate(iter(many), path)
+    with pytest.raises(ConfigError, match="sample=0"):
+        distiller.estimate(many, path, sample=0)
