@@ -16,6 +16,7 @@ import anyio.to_thread
 from cot_distill import templates
 from cot_distill.adaptive import AdaptiveLimit
 from cot_distill.arguments import check_verifiers, shown
+from cot_distill.batching import run_batch
 from cot_distill.blocking import run_blocking
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
@@ -201,6 +202,32 @@ class Distiller:
         Ctrl-C returns at once; the journal is whole and the same call goes on from there.
         """
         return run_blocking(partial(self.arun, tasks, path, progress=progress))
+
+    async def abatch(self, tasks: TaskInput, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
+        """Async twin of :meth:`batch`."""
+        await run_batch(self._settings, tasks, path, budget=self._budget, progress=progress)
+        return Run.open(path)
+
+    def batch(self, tasks: TaskInput, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
+        """Ask through batch jobs, which cost half and take up to a day. The result is the same as of :meth:`run`.
+
+        Stopped or killed at any moment, the same call goes on: it finds its jobs again, and submits none twice. What
+        they leave open is asked in a further job, or by :meth:`run` on the same path. See ``docs/batch.md``.
+
+        Args:
+            tasks: As for :meth:`arun`.
+            path: The run directory.
+            progress: As for :meth:`arun`.
+
+        Returns:
+            The run, finished.
+
+        Raises:
+            ConfigError: The provider takes no batch jobs, or a setting makes no sense in them: ``until_passed``, and
+                a budget in dollars.
+            TeacherError, SourceError, RunError, VerifierError: As :meth:`arun`.
+        """
+        return run_blocking(partial(self.abatch, tasks, path, progress=progress))
 
     def estimate(
         self, tasks: TaskInput, path: str | PathLike[str], *, sample: int = 5, progress: bool | None = None

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from cot_distill import templates
+from cot_distill.batch.jobs import open_jobs
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
@@ -35,7 +36,7 @@ from cot_distill.trace import parse_trace
 from cot_distill.types import Task
 from cot_distill.workers import drive
 
-__all__ = ["Session"]
+__all__ = ["Session", "attempts_in", "numbered"]
 
 _SYNC_SECONDS = 1.0
 _LOOKED_AT = 200
@@ -72,18 +73,23 @@ class Session:
             if first is None:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
             with Ledger(self._path, writable=True) as ledger:
+                if waiting := open_jobs(self._path):
+                    raise RunError(
+                        f"{self._path} waits for batch jobs ({', '.join(waiting)}), and to ask now would pay for the "
+                        "same twice: collect them with batch() first"
+                    )
                 # In a thread, since it takes a while where there are millions of records.
-                known, purse = await anyio.to_thread.run_sync(self._look_back, ledger)
-                if not self._check_recipe(first[1], binding=known.answered):
+                known, purse = await anyio.to_thread.run_sync(self.look_back, ledger)
+                if not self.check_recipe(first[1], binding=known.answered):
                     known = KnownAttempts()
-                shown = Progress(_total(tasks, settings))
+                shown = Progress(attempts_in(tasks, settings))
                 engine = self._engine(ledger, known, purse, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(*settings.verifiers, settings.teacher):
-                        await _drive(engine, _chain(first[1], located, only), shown, ledger)
+                        await _drive(engine, numbered(first[1], located, only), shown, ledger)
                     engine.finish()
 
-    def _look_back(self, ledger: Ledger) -> tuple[KnownAttempts, Purse | None]:
+    def look_back(self, ledger: Ledger) -> tuple[KnownAttempts, Purse | None]:
         """What earlier sessions left of the tasks, and of the budget if there is one."""
         known = ledger.known(said=any(getattr(one, "paid", False) for one in self._settings.verifiers))
         budget = self._budget
@@ -92,7 +98,7 @@ class Session:
         paid = 0 if budget.nanos is None else ledger.paid()
         return known, Purse(budget.tokens, ledger.used(), nanos=budget.nanos, paid=paid)
 
-    def _check_recipe(self, first: Task, *, binding: bool) -> bool:
+    def check_recipe(self, first: Task, *, binding: bool) -> bool:
         """Compare with ``run.json``, then write what this session adds to it.
 
         Returns:
@@ -129,11 +135,11 @@ class Session:
             known=known,
             pacer=self._pacer,
             purse=purse,
-            proven=self._is_proven(ledger, known),
+            proven=self.is_proven(ledger, known),
             earlier=shown.count_earlier,
         )
 
-    def _is_proven(self, ledger: Ledger, known: KnownAttempts) -> bool:
+    def is_proven(self, ledger: Ledger, known: KnownAttempts) -> bool:
         """Whether one of the first answers that are there carries a trace.
 
         Where none does, those without reasoning are marked to be asked again: an earlier session was stopped for
@@ -182,7 +188,7 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
         raise failed[0]
 
 
-async def _chain(first: Task, rest: _Located, only: Container[int] | None = None) -> _Located:
+async def numbered(first: Task, rest: _Located, only: Container[int] | None = None) -> _Located:
     """The task that was pulled to check the recipe, then the others, numbered from 0."""
     order = 0
     if only is None or 0 in only:
@@ -204,7 +210,7 @@ def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
             ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
 
 
-def _total(tasks: object, settings: Settings) -> int | None:
+def attempts_in(tasks: object, settings: Settings) -> int | None:
     """How many attempts it will be, where that can be known."""
     if isinstance(tasks, str) or not isinstance(tasks, Sized) or settings.until_passed is not None:
         return None

@@ -154,6 +154,8 @@ def _usage(given: Any) -> Usage:
         prompt_tokens=reading.total(*(count([given], name) for name in ("input_tokens", *cached))),
         completion_tokens=count([given], "output_tokens"),  # the thoughts are inside
         reasoning_tokens=count([details], "thinking_tokens"),
+        cached_tokens=count([given], "cache_read_input_tokens"),
+        cache_write_tokens=count([given], "cache_creation_input_tokens"),
     )
 
 

@@ -102,6 +102,8 @@ def decode(payload: Any, *, preset: Preset) -> Completion:
     usage = Usage(
         prompt_tokens=reading.total(*(count([given], name) for name in ("inputTokens", *cached))),
         completion_tokens=count([given], "outputTokens"),
+        cached_tokens=count([given], "cacheReadInputTokens"),
+        cache_write_tokens=count([given], "cacheWriteInputTokens"),
     )
     finish, raw = reading.finished(payload.get("stopReason"), payload, preset)
     return Completion(

@@ -154,6 +154,7 @@ def _usage(given: Any) -> Usage:
         prompt_tokens=reading.total(count([given], "promptTokenCount"), count([given], "toolUsePromptTokenCount")),
         completion_tokens=reading.total(count([given], "candidatesTokenCount"), thoughts),
         reasoning_tokens=thoughts,
+        cached_tokens=count([given], "cachedContentTokenCount"),
     )
 
 

@@ -132,7 +132,7 @@ def test_what_is_no_trace(payload: Any, kind: str) -> None:
                 "cache_read_input_tokens": 400,
                 "output_tokens": 90,
             },
-            (432, 90, None),
+            (432, 90, None, 400, 30),
         ),
         ({"input_tokens": 2, "cache_read_input_tokens": None, "output_tokens": 0}, (2, 0, None)),
         ({}, (None, None, None)),
@@ -141,9 +141,10 @@ def test_what_is_no_trace(payload: Any, kind: str) -> None:
     ],
 )
 def test_usage(usage: Any, expected: tuple[int | None, ...]) -> None:
-    prompt, completion, reasoning = expected
+    prompt, completion, reasoning, *cached = expected
     found = decode(answer(SAID, usage=usage), preset=PRESETS["anthropic"]).usage
-    assert found == Usage(prompt_tokens=prompt, completion_tokens=completion, reasoning_tokens=reasoning)
+    assert (found.prompt_tokens, found.completion_tokens, found.reasoning_tokens) == (prompt, completion, reasoning)
+    assert [found.cached_tokens, found.cache_write_tokens] == (cached or [None, None])
 
 
 def error(kind: str, message: str = "words") -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_what_is_no_trace(payload: Any, kind: str) -> None:
 def test_what_was_cached_counts_as_prompt() -> None:
     usage = {"inputTokens": 2, "outputTokens": 90, "cacheReadInputTokens": 400, "cacheWriteInputTokens": 30}
     found = decode(answer(SAYS, usage=usage), preset=PRESETS["bedrock"]).usage
-    assert found == Usage(prompt_tokens=432, completion_tokens=90)
+    assert found == Usage(prompt_tokens=432, completion_tokens=90, cached_tokens=400, cache_write_tokens=30)
 
 
 def kind_of(name: str) -> dict[str, str]:
