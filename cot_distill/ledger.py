@@ -176,7 +176,7 @@ class Ledger:
             retries += fields["tries"] - 1
             more = fields.get("cost")
             cost = None if cost is None or more is None else cost + more
-            if fields["kind"] == "cut":
+            if fields["kind"] == "cut" and entry.head.mark & 1:  # by a cap of ours
                 count, used = cuts.get(entry.head.mark >> 1, (0, 0))
                 cuts[entry.head.mark >> 1] = count + 1, used + fields["used"]
             if "completion" in fields and not counts[number]:
