@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 
 from cot_distill.errors import ConfigError, SourceError
 from cot_distill.protocols import Tasks
+from cot_distill.seen import Seen
 from cot_distill.sources.columns import BadRow, TaskMaker
 from cot_distill.sources.frames import is_frame
 from cot_distill.sources.hub import dataset
@@ -165,10 +166,10 @@ async def _pull_async(tasks: AsyncIterable[object], stream: _Stream) -> _Pulled:
 
 
 async def _without_repeats(pulled: _Pulled, places: Source | _Stream) -> _Pulled:
-    seen: dict[int, int] = {}
+    seen = Seen()
     async with aclosing(pulled):
         async for position, task in pulled:
-            first = seen.setdefault(_fingerprint(task.id), position)
+            first = seen.first(_fingerprint(task.id), position)
             if first == position:
                 yield position, task
             else:
