@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from cot_distill.errors import TraceError
-from cot_distill.types import Completion, FinishReason, ThinkTags, Trace
+from cot_distill.types import SEAM, Completion, FinishReason, ThinkTags, Trace
 
 __all__ = ["KNOWN_TAGS", "Prefilled", "StreamSplitter", "ThinkTags", "join", "parse_trace", "split"]
 
@@ -231,7 +231,8 @@ def _trace(reasoning: str, answer: str) -> Trace:
     for part in (reasoning, answer):
         if _DEFAULT.open in part or _DEFAULT.close in part:
             raise TraceError("repeated", f"a stray {_DEFAULT.open} or {_DEFAULT.close} inside the text")
-    return Trace(reasoning=reasoning, answer=answer)
+    # What Trace itself would check has just been checked, and searching long texts twice takes as long as all else.
+    return Trace.model_construct(reasoning=reasoning.strip(SEAM), answer=answer.strip(SEAM))
 
 
 def _require_stop(finish_reason: FinishReason) -> None:

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from cot_distill.printable import printable
 
 __all__ = [
+    "SEAM",
     "Allowance",
     "Completion",
     "Failure",
@@ -249,7 +250,8 @@ class ThinkTags(_Value):
         return self
 
 
-_SEAM = "\r\n"
+SEAM = "\r\n"
+"""What is dropped at both ends of reasoning and answer."""
 
 
 class Trace(_Value):
@@ -268,7 +270,7 @@ class Trace(_Value):
     @field_validator("reasoning", "answer")
     @classmethod
     def _whole(cls, text: str) -> str:
-        text = text.strip(_SEAM)
+        text = text.strip(SEAM)
         if not text.strip():
             raise ValueError("must not be blank")
         for tag in ("<think>", "</think>"):

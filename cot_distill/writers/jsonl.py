@@ -74,7 +74,10 @@ def _line(row: Row, number: int) -> bytes:
 
 
 def _encode(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).translate(_LINE_BREAKS).encode()
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if not text.isascii():  # which a text knows of itself, while to translate it takes as long as to write it
+        text = text.translate(_LINE_BREAKS)
+    return text.encode()
 
 
 def _reason(error: Exception) -> str:
