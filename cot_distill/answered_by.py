@@ -45,6 +45,8 @@ def told(model: str | None, teacher: Teacher) -> tuple[str, str | None] | None:
         >>> told("QwQ-32B-AWQ", open_teacher("vllm:Qwen/QwQ-32B"))
         ('vllm:Qwen/QwQ-32B', 'QwQ-32B-AWQ')
     """
+    if not getattr(teacher, "teachers", ()):  # most stand for themselves
+        return teacher.name, model
     names = [one.name for one in sources_of(teacher)]
     if len(names) == 1:
         return names[0], model

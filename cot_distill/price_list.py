@@ -36,6 +36,8 @@ _PROVIDERS = {
     "zhipu": "zai",
 }
 """What ``genai-prices`` calls a provider, where it is another word than ours."""
+_FREE = {"demo", "llamacpp", "ollama", "sglang", "tgi", "transformers", "vllm", "vllm-engine"}
+"""Servers of the user's own, which no list has a price for. The package is not even loaded for them."""
 
 
 class Rates(NamedTuple):
@@ -114,8 +116,8 @@ def _calc_price() -> Any:
 @functools.lru_cache(maxsize=4096)
 def listed(provider: str, model: str, slot: int, batch: bool) -> tuple[Rates, ...] | None:
     """The rates in the package at a time; None where it does not know the model at this provider."""
-    calc_price = _calc_price()
-    if calc_price is None or not model:
+    calc_price = None if provider in _FREE or not model else _calc_price()
+    if calc_price is None:
         return None
     provider = _PROVIDERS.get(provider, provider)
     when = datetime.fromtimestamp(slot * _SLOT, UTC)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import decimal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -275,3 +277,15 @@ def test_a_deployment_of_any_name_is_priced_by_the_model_that_answers(package: A
 def test_the_users_price_goes_before_that_of_the_package(package: Any) -> None:
     prices = Prices({"gpt-5": Price(input=1, output=0)})
     assert dollars(prices.cost(Named("openai:gpt-5"), answer(1_000_000, 10))) == 1
+
+
+def test_the_price_list_is_not_loaded_for_servers_of_ones_own() -> None:
+    code = (
+        "import sys\n"
+        "from cot_distill import Completion, Prices, Usage, open_teacher\n"
+        "teacher = open_teacher('vllm:Qwen/QwQ-32B')\n"
+        "print(Prices().cost(teacher, Completion(usage=Usage(prompt_tokens=1, completion_tokens=2))))\n"
+        "print('genai_prices' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["None", "False"]
