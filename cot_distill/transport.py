@@ -237,7 +237,7 @@ class Transport:
     def _url(self, path: str) -> httpx.URL:
         path, _, query = path.partition("?")
         queries = [part for part in (self._base.query, query.encode()) if part]
-        return self._base.copy_with(path=self._base.path + path, query=b"&".join(queries) or None)
+        return self._base.copy_with(path=self._base.path.rstrip("/") + path, query=b"&".join(queries) or None)
 
     def _connect(self) -> httpx.AsyncBaseTransport:
         tls, proxy = _tls_context(self._base.scheme), _proxy_for(self._base)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -896,3 +897,66 @@ def test_an_estimate_costs_a_few_answers_and_these_count(tmp_path: Path) -> None
         distiller.estimate(iter(many), path)
     with pytest.raises(ConfigError, match="sample=0"):
         distiller.estimate(many, path, sample=0)
+
+
+# Several side by side, and endless sources
+
+
+@pytest.mark.anyio
+async def test_distillers_with_one_teacher_share_its_limits_and_others_do_not(tmp_path: Path) -> None:
+    most = in_flight = 0
+
+    class Counting:
+        name = "counting"
+
+        async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
+            nonlocal most, in_flight
+            in_flight += 1
+            most = max(most, in_flight)
+            await anyio.sleep(0.02)
+            in_flight -= 1
+            return Completion(reasoning="r", content="a", trace_kind="full")
+
+    teacher, limit = Counting(), RateLimit(requests_per_minute=60 * 100)
+    started = time.monotonic()
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            distiller = Distiller(teacher, rate_limit=limit)
+            group.start_soon(partial(distiller.arun, tasks(20), tmp_path / f"{number}", progress=False))
+    assert time.monotonic() - started >= 59 * 0.0098  # sixty requests at a hundred a second
+    assert most <= 8  # where the search for the limit starts: all of them count
+    assert [len(list(Run.open(tmp_path / f"{number}").samples())) for number in range(3)] == [20, 20, 20]
+    started = time.monotonic()
+    async with anyio.create_task_group() as group:
+        for number in range(3, 6):  # each with a teacher of its own
+            distiller = Distiller(Counting(), rate_limit=limit)
+            group.start_soon(partial(distiller.arun, tasks(20), tmp_path / f"{number}", progress=False))
+    assert most > 8 or time.monotonic() - started < 59 * 0.0098
+
+
+@pytest.mark.anyio
+async def test_an_endless_stream_beside_other_work_is_left_at_any_point() -> None:
+    """As in a training loop: it takes a few outcomes, does something else, and stops in the middle."""
+    pulled = 0
+
+    async def endless() -> AsyncIterator[str]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield f"question {pulled}"
+
+    for take in (1, 5, 40):
+        pulled = 0
+        teacher = ScriptedTeacher(echo, latency=0.001)
+        async with Distiller(teacher).stream(endless()) as outcomes:
+            taken = 0
+            async for outcome in outcomes:
+                assert isinstance(outcome, Sample)
+                taken += 1
+                await anyio.sleep(0)
+                if taken == take:
+                    break
+        assert pulled < take + 150  # only as far as was needed
+        asked = len(teacher.calls)
+        await anyio.sleep(0.02)
+        assert len(teacher.calls) == asked  # and nothing goes on behind our back

@@ -252,3 +252,35 @@ async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="base_url") as caught:
         Transport(url, headers={}, timeout=5)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("base", "path", "asked"),
+    [
+        ("", "/v1/messages", "/v1/messages"),
+        ("/", "/v1/messages", "/v1/messages"),
+        ("/v1", "/chat/completions", "/v1/chat/completions"),
+        ("/v1/", "/chat/completions", "/v1/chat/completions"),
+        ("/a?version=2", "/b?c=d", "/a/b?version=2&c=d"),
+    ],
+)
+async def test_what_is_asked_for_on_the_wire(base: str, path: str, asked: str) -> None:
+    """The request line itself: servers of the standard library tidy it up before anybody sees it."""
+    lines: list[bytes] = []
+
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            lines.append((await stream.receive()).partition(b"\r\n")[0])
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        group.start_soon(listener.serve, answer)
+        async with Transport(f"http://127.0.0.1:{port}{base}", headers={}, timeout=10) as transport:
+            assert (await transport.post(path, b"{}")).body == b"{}"
+        group.cancel_scope.cancel()
+    assert lines == [f"POST {asked} HTTP/1.1".encode()]

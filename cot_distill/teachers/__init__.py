@@ -22,6 +22,7 @@ from cot_distill.teachers.cached import cached
 from cot_distill.teachers.demo import DemoTeacher
 from cot_distill.teachers.endpoint import Endpoint
 from cot_distill.teachers.fallback import fallback
+from cot_distill.teachers.in_process import IN_PROCESS, open_in_process
 from cot_distill.teachers.mix import mix
 from cot_distill.teachers.presets import PRESETS, Preset
 from cot_distill.teachers.throttled import throttled
@@ -33,6 +34,7 @@ _WAYS = """Ways to get a teacher:
   Distiller("anthropic:MODEL")                            one with a format of its own (also gemini, bedrock, azure)
   Distiller("vllm:Qwen/QwQ-32B")                          a server of your own (also sglang, llamacpp, ollama, tgi)
   Distiller(open_teacher("openai:MODEL", base_url=URL))   anything else that speaks chat completions
+  Distiller("transformers:Qwen/Qwen3-0.6B")               a model in this process (extra [local]); also vllm-engine
   Distiller("demo")                                       a program that solves made-up tasks: no key, no network"""
 
 
@@ -52,7 +54,7 @@ def open_teacher(
 
     Args:
         spec: ``"provider:model"``, split at the first colon, or ``"demo"``. The providers are the keys of
-            :data:`PRESETS`.
+            :data:`PRESETS`; ``transformers`` and ``vllm-engine`` run a model in this process.
         base_url: Another address than the provider's own, up to where the path of the format follows
             (``/chat/completions``; ``/v1/messages`` for ``anthropic:``…).
         api_key: Default: the provider's usual environment variable.
@@ -84,6 +86,8 @@ def open_teacher(
     if guards and not stream:
         raise ConfigError("stop_when=… looks at answers while they come: pass stream=True as well")
     provider, _, model = spec.partition(":")
+    if preset is None and provider in IN_PROCESS:
+        return open_in_process(spec, name=name, options=bool(base_url or api_key or headers or stream))
     known = PRESETS if preset is None else {preset.name: preset}
     if provider not in known:
         form = "" if model else "write provider:model; "

@@ -122,7 +122,7 @@ def completion_of(
     """
     said = list(ids[:-1] if ended else ids)
     content = tokenizer.decode(said, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    parts = _aligned(content, [token_bytes(tokenizer, token) for token in said])
+    content, parts = _aligned(content, [token_bytes(tokenizer, token) for token in said])
     usage = Usage(
         prompt_tokens=len(prompt.ids),
         completion_tokens=len(ids),
@@ -163,16 +163,23 @@ def _thinking(parts: Sequence[bytes], content: str) -> int | None:
     return count
 
 
-def _aligned(content: str, parts: Sequence[bytes | None]) -> list[bytes] | None:
-    """The bytes of the tokens, if they add up to the text; a first space that decoding drops is dropped."""
+def _aligned(content: str, parts: Sequence[bytes | None]) -> tuple[str, list[bytes] | None]:
+    """The text, and the bytes of its tokens if they add up to it."""
     found = [part for part in parts if part is not None]
     if len(found) < len(parts):
-        return None
-    whole = b"".join(found)
-    if found and whole[:1] == b" " and whole[1:].decode("utf-8", "replace") == content:
-        return [found[0][1:], *found[1:]]
-    # Half a character at the end, where the answer was cut, decodes to the sign for what is unknown.
-    return found if whole.decode("utf-8", "replace") == content else None
+        return content, None
+    ways = [found]
+    if found and found[0][:1] == b" ":  # decoders of the SentencePiece kind drop the first space
+        ways.append([found[0][1:], *found[1:]])
+    texts = [b"".join(way).decode("utf-8", "replace") for way in ways]
+    for way, text in zip(ways, texts, strict=True):
+        if text == content:
+            return content, way
+    if "\ufffd" in content:
+        # Cut inside of a character, such decoders give up all characters around it that are spelt out in bytes: then
+        # ours is the better text.
+        return (texts[0], ways[0]) if content.startswith(" ") else (texts[-1], ways[-1])
+    return content, None
 
 
 def token_bytes(tokenizer: Any, token: int) -> bytes | None:

@@ -15,8 +15,9 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -60,17 +61,16 @@ class VllmEngineTeacher:
 
     async def __aenter__(self) -> VllmEngineTeacher:
         if self._running is None:
-            self._running = _Running(threading.get_ident(), anyio.Lock(), None, None)
+            self._running = _Running(threading.get_ident(), anyio.Lock())
         running = self._here()
         self._users += 1
         try:
             async with running.turn:
                 if running.engine is None:
-                    engine = await anyio.to_thread.run_sync(self._start)
-                    tokenizer = engine.get_tokenizer()  # awaitable in earlier versions
-                    tokenizer = await tokenizer if inspect.isawaitable(tokenizer) else tokenizer
-                    self._running = running._replace(engine=engine, tokenizer=tokenizer)
-                    require_template(tokenizer, self._model)
+                    running.engine = await anyio.to_thread.run_sync(self._start)
+                    tokenizer = running.engine.get_tokenizer()  # awaitable in earlier versions
+                    running.tokenizer = await tokenizer if inspect.isawaitable(tokenizer) else tokenizer
+                    require_template(running.tokenizer, self._model)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -107,14 +107,14 @@ class VllmEngineTeacher:
         asked = time.monotonic()
         params = self._params(running.engine, sampling)
         render = functools.partial(prompt_of, running.tokenizer, list(messages), sampling, name=self.name)
-        async with running.turn:  # one at a time: a tokenizer must not be used by two threads
+        async with running.turn:
             prompt = await anyio.to_thread.run_sync(render)
         answers = running.engine.generate({"prompt_token_ids": prompt.ids}, params, f"cot-distill-{uuid.uuid4().hex}")
         last: Any = None
         try:
             async with aclosing(answers):
-                async for last in answers:
-                    pass
+                async for answer in answers:
+                    last = answer
         except ValueError as error:  # its word for what it will not do
             kind = "too_long" if "length" in str(error) or "context" in str(error) else "bad_request"
             raise RequestError(f"{self.name}: {error}", provider=self.name, kind=kind) from error
@@ -165,18 +165,19 @@ class VllmEngineTeacher:
             raise ConfigError(f"{self.name} does not take these settings: {error}") from error
 
 
-class _Running(NamedTuple):
+@dataclass
+class _Running:
     """The engine while somebody uses it."""
 
     thread: int
     turn: anyio.Lock
-    """Held while the engine is started, and while the tokenizer is used."""
-    engine: Any
-    tokenizer: Any
+    """Held while the engine is started, and while the tokenizer is used: two threads at once it does not take."""
+    engine: Any = None
+    tokenizer: Any = None
 
 
 def _tokens(said: Any, most: int) -> list[Token]:
-    """Log-probabilities: at each place a mapping from ids, which holds the token that was said even if it ranks low."""
+    """Log-probabilities: at each place a mapping from ids, which holds the token that was said, however it ranks."""
     tokens: list[Token] = []
     for number, place in zip(said.token_ids, said.logprobs or (), strict=False):
         best = sorted(place.items(), key=lambda item: -item[1].logprob)[:most]

@@ -1,4 +1,4 @@
-"""vLLM's engine in this process, with a stand-in for vLLM: modules that have its documented interface, and no model."""
+"""vLLM's engine in this process, with a stand-in for vLLM: modules with its documented interface, and no model."""
 
 from __future__ import annotations
 
@@ -159,6 +159,17 @@ def test_keeps_the_promises_of_a_teacher() -> None:
     assert len(ENGINES) == 2  # it was entered twice
 
 
+def test_one_engine_for_all_that_ask_at_once() -> None:
+    async def main() -> None:
+        teacher = VllmEngineTeacher("m")
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(teacher.complete, ASK, Sampling())
+
+    anyio.run(main)
+    assert len(ENGINES) == 1
+
+
 def test_settings() -> None:
     sampling = Sampling(temperature=0.5, seed=3, max_tokens=10, top_logprobs=2, extra={"top_k": 5})
     completion = anyio.run(VllmEngineTeacher("m", engine_args={"max_model_len": 400}).complete, ASK, sampling)
@@ -202,7 +213,7 @@ def test_errors() -> None:
     with pytest.raises(RequestError, match="longer than the maximum") as refused:
         anyio.run(teacher.complete, [Message(role="user", content="x" * 501)], Sampling())
     assert refused.value.kind == "too_long"
-    with pytest.raises(ConfigError, match="does not take these settings: .*'min_q'"):
+    with pytest.raises(ConfigError, match=r"does not take these settings: .*'min_q'"):
         anyio.run(teacher.complete, ASK, Sampling(extra={"min_q": 1}))
     with pytest.raises(ConfigError, match="vLLM cannot start 'nobody/nothing': no such model"):
         anyio.run(VllmEngineTeacher("nobody/nothing").complete, ASK, Sampling())
