@@ -26,14 +26,14 @@ __all__ = ["Admission", "Pacer", "pacer_of"]
 _WINDOW = 61
 """Buckets of a second that are looked at: they hold every moment of the last 60 s, whatever the fraction."""
 _CATCH_UP = 0.25
-"""Seconds' worth that whoever had to wait may catch up with: sleeping takes too long, and an answer may give back more
-than it was waited for. After a time without requests there is no such credit."""
+"""Seconds' worth that whoever had to wait may catch up with: sleeping takes too long, and an answer may give back
+more than it was waited for. After a time without requests there is no such credit."""
 _LOOK_AGAIN = 0.1
 """Seconds after which whoever waits looks again: answers that were shorter than expected make room."""
 _FIRST_GUESS = 4000.0
 """Tokens that an answer is expected to take before one has come."""
 _SPREADS = 3.0
-"""Standard deviations by which all answers under way together may be longer than expected without breaking the cap."""
+"""Standard deviations by which all answers under way together may be longer than expected, and the cap holds."""
 _TINY = 1e-6
 _MEMORY = 1 / 50
 """Weight of an answer in what the next is expected to take."""

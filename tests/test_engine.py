@@ -14,8 +14,8 @@ from cot_distill import templates
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import QuotaError, RequestError, TraceError
-from cot_distill.ledger import Ledger
 from cot_distill.gate import FixedLimit, Gate
+from cot_distill.ledger import Ledger
 from cot_distill.outcome import Outcome
 from cot_distill.pacing import Pacer
 from cot_distill.planning import Job, Settings
@@ -50,7 +50,9 @@ def engine(teacher: Any = None, **changes: Any) -> Engine:
     }
     known = None if ledger is None else ledger.known()
     earlier = changes.pop("earlier", lambda _: None)
-    return Engine(Settings(**{**settings, **changes}), gate=Gate(FixedLimit(4)), pacer=Pacer(), ledger=ledger, known=known, earlier=earlier)
+    gate, pacer = Gate(FixedLimit(4)), Pacer()
+    made = Settings(**{**settings, **changes})
+    return Engine(made, gate=gate, pacer=pacer, ledger=ledger, known=known, earlier=earlier)
 
 
 def task(number: int) -> Task:

@@ -112,7 +112,7 @@ def test_input_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--teacher", "opnai", "--model", "m"], r"'opnai:m': there is no provider 'opnai'. Known: anthropic, .*demo"),
+        (["--teacher", "opnai", "--model", "m"], r"'opnai:m': there is no provider 'opnai'. Known: anthrop.*demo"),
         (["--teacher", "deepseek"], r"'deepseek' names no model: write deepseek:MODEL"),
         (
             ["--teacher", "deepseek", "--model", "m"],

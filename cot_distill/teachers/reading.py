@@ -117,8 +117,8 @@ def usage_of(given: Any, *, outside: bool = False) -> Usage:
         # Unless the sum shows that it is inside after all.
         inside = prompt is not None and total == prompt + completion
         completion += 0 if inside else reasoning
-    inside = [given.get(name) for name in ("prompt_tokens_details", "input_tokens_details")]
-    cached = count(inside, "cached_tokens")
+    details = [given.get(name) for name in ("prompt_tokens_details", "input_tokens_details")]
+    cached = count(details, "cached_tokens")
     cached = count([given], "prompt_cache_hit_tokens") if cached is None else cached  # DeepSeek
     return Usage(prompt_tokens=prompt, completion_tokens=completion, reasoning_tokens=reasoning, cached_tokens=cached)
 

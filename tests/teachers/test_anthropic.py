@@ -10,7 +10,6 @@ from cot_distill.errors import TraceError
 from cot_distill.teachers.anthropic import decode
 from cot_distill.teachers.presets import PRESETS
 from cot_distill.trace import parse_trace
-from cot_distill.types import Usage
 
 THOUGHT, ANSWER = "2 and 2 make 4.", "4"
 SAID = {"type": "text", "text": ANSWER}
