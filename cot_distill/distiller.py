@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ import anyio.to_thread
 
 from cot_distill import templates
 from cot_distill.adaptive import AdaptiveLimit
+from cot_distill.answered_by import sources_of
 from cot_distill.arguments import check_verifiers, shown
 from cot_distill.batching import run_batch
 from cot_distill.blocking import run_blocking
@@ -25,6 +27,7 @@ from cot_distill.estimating import Estimate, Observation, estimate
 from cot_distill.gate import FixedLimit, Gate, gate_of
 from cot_distill.ledger import Ledger
 from cot_distill.limits import Budget, Purse, RateLimit
+from cot_distill.logprobs import check_top_logprobs
 from cot_distill.outcome import Outcome
 from cot_distill.pacing import pacer_of
 from cot_distill.planning import Settings
@@ -40,6 +43,8 @@ from cot_distill.types import Sampling, Task, ThinkTags
 from cot_distill.workers import drive
 
 __all__ = ["Distiller"]
+
+log = logging.getLogger("cot_distill")
 
 
 _GUESS = 64
@@ -114,6 +119,9 @@ class Distiller:
             prefilled=prefilled,
             prices=Prices() if prices is None else prices,
         )
+        for source in sources_of(self.teacher):
+            if (doubt := check_top_logprobs(source.name.partition(":")[0], sampling.top_logprobs)) is not None:
+                log.warning("%s", doubt)
         self._budget = budget
         if budget is not None and budget.usd is not None:
             self._settings.prices.require(self.teacher)

@@ -34,6 +34,7 @@ from cot_distill.judging import Judge, judge_places
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
 from cot_distill.limits import BudgetReachedError, Purse
+from cot_distill.logprob_formats import compact
 from cot_distill.outcome import Outcome, read, unanswered
 from cot_distill.pacing import Pacer
 from cot_distill.planning import Job, Planner, Settings
@@ -195,6 +196,8 @@ class Engine:
         except TeacherError as error:
             return self._not_answered(slot, error, tries)
         self._unreached = 0
+        if completion.logprobs:  # in the body they take ten times as much, and a body is kept as well
+            completion = completion.model_copy(update={"logprobs": compact(completion.logprobs), "raw": None})
         if self._ledger is not None:
             try:
                 self._ledger.completion(slot, completion, sampling, tries)

@@ -53,6 +53,7 @@ def read(
         cost=dollars(cost),
         request_id=completion.request_id,
         latency=completion.latency,
+        logprobs=completion.logprobs,
     )
 
 

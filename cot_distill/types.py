@@ -338,6 +338,8 @@ class Sample(_Value):
     request_id: str | None = None
     latency: float | None = None
     """Seconds the teacher took."""
+    logprobs: dict[str, Any] | None = Field(default=None, repr=False)
+    """Log-probabilities, where they were asked for; :func:`cot_distill.logprobs.read_logprobs` reads them."""
 
     @property
     def passed(self) -> bool | None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -27,6 +28,7 @@ from cot_distill import (
     ThinkTags,
     Trace,
     Verdict,
+    formatters,
     open_teacher,
     templates,
 )
@@ -960,3 +962,35 @@ async def test_an_endless_stream_beside_other_work_is_left_at_any_point() -> Non
         asked = len(teacher.calls)
         await anyio.sleep(0.02)
         assert len(teacher.calls) == asked  # and nothing goes on behind our back
+
+
+def test_log_probabilities_come_with_the_rows_and_take_little_room(tmp_path: Path) -> None:
+    def chance(token: str, number: int) -> dict[str, Any]:
+        return {"token": token, "id": number, "logprob": -0.1 * number, "bytes": list(token.encode())}
+
+    def script(messages: Sequence[Message]) -> Completion:
+        words = ["<think>", "2 and 2", "</think>", "4"]
+        said = [
+            {**chance(word, place), "top_logprobs": [chance(word, place), chance("x", 9)]}
+            for place, word in enumerate(words)
+        ]
+        return Completion(content="<think>2 and 2</think>4", logprobs={"content": said}, raw="{}" * 1000)
+
+    path, sampling = tmp_path / "run", Sampling(top_logprobs=2)
+    run = Distiller(ScriptedTeacher(script), sampling=sampling).run(tasks(1), path, progress=False)
+    (row,) = run.to_dataset(formatter=formatters.topk(formatters.prompt_completion))
+    assert row["token_ids"] == [0, 1, 2, 3]
+    assert row["topk_ids"] == [[0, 9], [1, 9], [2, 9], [3, 9]]
+    assert row["topk_logprobs"][3] == pytest.approx([-0.3, -0.9])
+    assert row["completion"]
+    assert (path / "journal-00000.jsonl").stat().st_size < 2000
+    without = Distiller(ScriptedTeacher(echo)).run(tasks(1), tmp_path / "without", progress=False)
+    with pytest.raises(ConfigError, match=r"task 0 has no log-probabilities: ask with Sampling\(top_logprobs=k\)"):
+        without.to_dataset(formatter=formatters.topk())
+
+
+def test_more_log_probabilities_than_there_are_is_refused_up_front(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigError, match=r"at most 20 log-probabilities a token: Sampling\(top_logprobs=20\)"):
+        Distiller(open_teacher("openai:m", api_key="k"), sampling=Sampling(top_logprobs=21))
+    Distiller("vllm:m", sampling=Sampling(top_logprobs=50))
+    assert "unless started with a larger --max-logprobs" in caplog.text

@@ -10,5 +10,16 @@ from __future__ import annotations
 from cot_distill.formatters.chat_template import ChatTokenizer, text
 from cot_distill.formatters.layouts import Thinking, alpaca, messages, prompt_completion, sharegpt
 from cot_distill.formatters.rendered import rendered
+from cot_distill.formatters.topk import topk
 
-__all__ = ["ChatTokenizer", "Thinking", "alpaca", "messages", "prompt_completion", "rendered", "sharegpt", "text"]
+__all__ = [
+    "ChatTokenizer",
+    "Thinking",
+    "alpaca",
+    "messages",
+    "prompt_completion",
+    "rendered",
+    "sharegpt",
+    "text",
+    "topk",
+]
