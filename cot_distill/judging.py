@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 import anyio
@@ -22,6 +23,9 @@ from cot_distill.workers import drive
 __all__ = ["Judge", "judge_places"]
 
 log = logging.getLogger("cot_distill")
+
+_TOLD = 4000
+"""Characters of a traceback that are logged: its end says most."""
 
 Said = Mapping[str, Verdict]
 """Verdicts by the identity of the verifier."""
@@ -178,7 +182,9 @@ class Judge:
                 f"the verifiers crash: {message} (task {sample.task.id!r}). The completions are kept: mend the "
                 "verifier and run again"
             ) from error
-        log.warning("a verifier crashed on task %r", sample.task.id, exc_info=error)
+        # Not with exc_info: what a program said may be in it, which no terminal should be told as it is.
+        told = printable("".join(traceback.format_exception(error))[-_TOLD:]) if error is not None else message
+        log.warning("a verifier crashed on task %r\n%s", sample.task.id, told.rstrip())
         return crashed(sample, message)
 
 
