@@ -13,7 +13,7 @@ def dataset_card(recipe: Recipe, report: Report) -> str:
 
     Rows of the demo teacher are tagged ``cot-distill-demo``, and the card says that a program wrote them.
     """
-    demo = recipe.teacher == "demo"
+    demo = recipe.teacher == "demo" or any("cot-distill-demo" in model for model in report.models)  # in a mix, say
     tags = ["reasoning", "distillation", "chain-of-thought", *(["cot-distill-demo"] if demo else [])]
     origin = (
         "**Written by a program, not by a language model:** a demonstration of the tool, worthless for training."

@@ -36,6 +36,8 @@ def card(*, report: dict[str, Any] | None = None, **changes: Any) -> str:
         "unjudged": 10,
         "failures": {"truncated": 27, "refused": 4},
         "rejected": {"exact": 90, "short": 5},
+        "cut": {},
+        "cut_tokens": {},
         "funnel": (
             Stage(name="not wrong", came_in=1203, went_out=1110),
             Stage(name="dedup", came_in=1110, went_out=900),

@@ -21,7 +21,7 @@ from cot_distill.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-TASKS = int(os.environ.get("COT_DISTILL_CHAOS_TASKS", "800"))
+TASKS = int(os.environ.get("COT_DISTILL_CHAOS_TASKS", "500"))
 FAULTS = {
     "429": 0.04, "500": 0.04, "503": 0.02, "reset": 0.02, "cut": 0.02, "malformed": 0.01, "html": 0.01,
     "empty": 0.01, "blank-first": 0.02, "error-200": 0.01, "hang": 0.002,
