@@ -1,4 +1,7 @@
-"""The notebooks run from top to bottom, in a kernel of their own and an empty directory."""
+"""The notebooks run from top to bottom, in a kernel of their own and an empty directory.
+
+That on the student trains models: ``tests/train/test_notebook_03.py`` runs it, where torch is installed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TRAINS = "03_student.ipynb"
+NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").glob("*.ipynb") if path.name != TRAINS)
 
 
 def read(path: Path) -> Any:
@@ -22,6 +26,7 @@ def read(path: Path) -> Any:
 
 def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
+    assert (ROOT / "notebooks" / TRAINS).exists()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
