@@ -55,8 +55,9 @@ ways to distil run end to end on what a model served in this process has said.
 What it does not show: there is one family of tasks, in which each step is easy and the whole is not, and the models
 are tiny and trained from scratch. A trace has many more tokens to learn from than an answer, and a part of the gain
 is that denser supervision. Whether answers alone would do with far more compute was not tried. The three ways were
-compared at equal steps, not at equal compute, on one pair of models: this is no evidence that one of them is better
-in general, logits over text least of all."""
+compared at equal steps, not at equal compute, on one pair of models, and while the students were still learning, when
+seeds differ more than ways: this is no evidence that one of them is better in general, logits over text
+least of all."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def make_teacher(setup: Setup, folder: Path, deadline: float) -> Taught | None:
     if torch.cuda.is_available():
         model.to("cuda", torch.bfloat16)
     teacher = TransformersTeacher(model, make_tokenizer(), name="model-in-process", max_batch=setup.batch)
-    sampling = Sampling(temperature=1.0, max_tokens=room(k))
+    sampling = Sampling(temperature=1.0, seed=0, max_tokens=room(k))
     said = make_data(
         teacher,
         k,
