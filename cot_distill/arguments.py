@@ -9,6 +9,7 @@ import inspect
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from os import PathLike
 
 from cot_distill.errors import ConfigError
 
@@ -16,6 +17,7 @@ __all__ = [
     "check_count",
     "check_function",
     "check_number",
+    "check_path",
     "check_samples",
     "check_text",
     "check_verifier",
@@ -200,3 +202,13 @@ def shown(value: object) -> str:
         return f"{'class' if inspect.isclass(value) else 'function'} {value.__name__}"
     kind = type(value).__name__
     return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def check_path(path: object) -> None:
+    """Refuse what is no path of a run directory.
+
+    Raises:
+        ConfigError: It is none, or empty, which would be the current directory.
+    """
+    if not isinstance(path, str | PathLike) or not str(path).strip() or "\0" in str(path):
+        raise ConfigError(f"path={path!r}: give the path of a directory for the run, such as 'runs/r1'")

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import anyio
 
+from cot_distill.cancelling import EscapedCancellationError, is_escaped
 from cot_distill.errors import RateLimitError, TeacherError, UnavailableError
 from cot_distill.gate import Gate, StoppedError
 from cot_distill.limits import Purse
@@ -177,7 +178,7 @@ class Asker:
         self.in_flight += 1
         sent = self._gate.sent()
         try:
-            completion = await self._teacher.complete(messages, sampling)
+            completion = await self._complete(messages, sampling)
         except BaseException as error:
             self.abandoned += isinstance(error, anyio.get_cancelled_exc_class())
             self._gate.failed(sent, error)
@@ -185,6 +186,19 @@ class Asker:
         finally:
             self.in_flight -= 1
         self._gate.answered(sent, completion.usage.completion_tokens)
+        return completion
+
+    async def _complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Call the teacher, and take nothing from it but a completion or an error."""
+        name = self._teacher.name
+        try:
+            completion: object = await self._teacher.complete(messages, sampling)
+        except BaseException as error:
+            if is_escaped(error):
+                raise UnavailableError(str(EscapedCancellationError(name))) from error
+            raise
+        if not isinstance(completion, Completion):
+            raise TypeError(f"{name}.complete() returned {type(completion).__name__}, and not a Completion")
         return completion
 
     def _note(self, error: TeacherError) -> None:

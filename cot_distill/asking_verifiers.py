@@ -8,6 +8,7 @@ import inspect
 import anyio
 import anyio.to_thread
 
+from cot_distill.cancelling import EscapedCancellationError, is_escaped
 from cot_distill.identity import name_of
 from cot_distill.protocols import Verifier
 from cot_distill.types import Task, Trace, Verdict
@@ -28,11 +29,16 @@ async def ask_verifier(verifier: Verifier, task: Task, trace: Trace, threads: an
         TypeError: What it returned is no Verdict.
         Exception: Whatever the verifier raises.
     """
-    if getattr(verifier, "light", False) or _is_async(verifier):
-        found = verifier(task, trace)
-    else:
-        found = await anyio.to_thread.run_sync(verifier, task, trace, abandon_on_cancel=True, limiter=threads)
-    verdict = await found if inspect.isawaitable(found) else found
+    try:
+        if getattr(verifier, "light", False) or _is_async(verifier):
+            found = verifier(task, trace)
+        else:
+            found = await anyio.to_thread.run_sync(verifier, task, trace, abandon_on_cancel=True, limiter=threads)
+        verdict = await found if inspect.isawaitable(found) else found
+    except BaseException as error:
+        if is_escaped(error):
+            raise EscapedCancellationError(name_of(verifier)) from error
+        raise
     if not isinstance(verdict, Verdict):
         raise TypeError(f"{name_of(verifier)} returned {type(verdict).__name__}, not a Verdict")
     return verdict

@@ -17,7 +17,7 @@ import anyio.to_thread
 from cot_distill import templates
 from cot_distill.adaptive import AdaptiveLimit
 from cot_distill.answered_by import sources_of
-from cot_distill.arguments import check_verifiers, shown
+from cot_distill.arguments import check_path, check_verifiers, shown
 from cot_distill.batching import run_batch
 from cot_distill.blocking import run_blocking
 from cot_distill.engine import Engine
@@ -102,7 +102,7 @@ class Distiller:
         prefilled: Prefilled = "auto",
     ) -> None:
         _check_numbers(attempts, retries, until_passed)
-        _check(template, verifiers, sampling, concurrency, rate_limit, budget)
+        _check(template, verifiers, sampling, concurrency, rate_limit, budget, prices)
         if until_passed is not None and not verifiers:
             raise ConfigError("until_passed needs verifiers: without one no attempt can pass")
         self._settings = Settings(
@@ -198,6 +198,7 @@ class Distiller:
             RunError: The directory is in use, of another recipe, damaged, or the disk is full.
             VerifierError: The verifiers crash on everything.
         """
+        check_path(path)
         session = Session(
             self._settings, gate=self._gate_here(), pacer=self._pacer, budget=self._budget, path=Path(path)
         )
@@ -213,6 +214,7 @@ class Distiller:
 
     async def abatch(self, tasks: TaskInput, path: str | PathLike[str], *, progress: bool | None = None) -> Run:
         """Async twin of :meth:`batch`."""
+        check_path(path)
         await run_batch(self._settings, tasks, path, budget=self._budget, progress=progress)
         return Run.open(path)
 
@@ -379,6 +381,7 @@ def _check(
     concurrency: object,
     rate_limit: object,
     budget: Budget | None,
+    prices: object,
 ) -> None:
     """Name what was given in the wrong form, before anything is asked."""
     if not callable(template):
@@ -391,6 +394,8 @@ def _check(
     is_number = isinstance(concurrency, int) and not isinstance(concurrency, bool)
     if concurrency != "auto" and not (is_number and concurrency >= 1):  # type: ignore[operator]
         raise ConfigError(f"concurrency={concurrency!r}: must be 1 or more, or 'auto'")
+    if not isinstance(prices, Prices | None):
+        raise ConfigError(f"prices={shown(prices)}: give Prices({{'model': Price(input=…, output=…)}})")
     if not isinstance(rate_limit, RateLimit | None):
         raise ConfigError(f"rate_limit={rate_limit!r}: give RateLimit(requests_per_minute=…, tokens_per_minute=…)")
     if budget is None:

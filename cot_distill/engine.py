@@ -182,7 +182,11 @@ class Engine:
         try:
             completion = await self._asker.ask(slot.messages, sampling, tries)
         except StoppedError:
+            self._abandon(tries)
             return None
+        except anyio.get_cancelled_exc_class():
+            self._abandon(tries)
+            raise
         except EndpointBrokenError as broken:
             error = broken.__cause__
             raise UnavailableError(
@@ -208,6 +212,11 @@ class Engine:
                 self.end(self._ledger.full)
         self._answers += 1
         return completion
+
+    def _abandon(self, tries: Tries) -> None:
+        """Count what the requests may have cost of an attempt that is left for another session."""
+        if self._ledger is not None:
+            self._ledger.abandon(tries)
 
     async def room(self) -> None:
         """Return once another request could be sent, or none is to be any more."""

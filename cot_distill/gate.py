@@ -20,6 +20,7 @@ from anyio.lowlevel import RunVar
 
 from cot_distill.adaptive import Sent
 from cot_distill.errors import RateLimitError, TeacherError
+from cot_distill.retry import hint_of
 
 __all__ = ["FixedLimit", "Gate", "Limit", "StoppedError", "gate_of"]
 
@@ -146,6 +147,10 @@ class Gate:
         self._tickets = itertools.count()
         self._waiting: list[tuple[float, int, _Waiting]] = []
 
+    def pause(self) -> float:
+        """Seconds until the next request may leave; 0 or less where none is held back by the endpoint."""
+        return self.limit.blocked_until - self._clock()
+
     def ticket(self) -> int:
         """A place in the queue, for all requests of an attempt: those that were here first go first."""
         return next(self._tickets)
@@ -196,7 +201,7 @@ class Gate:
         """A request ended in this error, or was cancelled by it."""
         self.in_flight -= 1
         now = self._clock()
-        hint = error.retry_after if isinstance(error, TeacherError) and error.transient else None
+        hint = hint_of(error)
         if not isinstance(error, TeacherError) or not error.transient:
             self.limit.abandoned(now)
         elif isinstance(error, RateLimitError) or hint or error.status in _OVERLOADED:

@@ -84,6 +84,11 @@ class Ledger:
         fields = failure.model_dump(exclude={"task"})
         self._append(head, tries, {"task": slot.task, "failure": fields})
 
+    def abandon(self, tries: Tries) -> None:
+        """Count what an attempt has used that is given up without a record, toward the sum of this session."""
+        self._used += tries.used
+        self._paid += tries.paid
+
     def verdicts(
         self, head: Head, verdicts: Mapping[str, Verdict], *, mark: int, used: int = 0, crash: str | None = None
     ) -> None:

@@ -29,6 +29,10 @@ class Progress:
         self.earlier = self.samples = self.passed = self.wrong = self.failed = self.tokens = 0
         self.changed: Callable[[int], None] = lambda _: None
         """Called after attempts were counted, with how many of them earlier sessions finished."""
+        self.tick: Callable[[], None] = lambda: None
+        """Called about once a second, also while nothing comes back."""
+        self.waiting: Callable[[], float] = lambda: 0.0
+        """Says for how many seconds no request may be sent."""
         self._started = time.monotonic()
 
     @property
@@ -53,10 +57,15 @@ class Progress:
             self.earlier += number
             self.changed(number)
 
+    def _pause(self) -> str:
+        seconds = self.waiting()
+        return f"; waiting {seconds:.0f} s for the endpoint" if seconds > 1 else ""
+
     def __str__(self) -> str:
         judged = f" ({self.passed} passed, {self.wrong} wrong)" if self.passed or self.wrong else ""
         earlier = f", {self.earlier} from earlier" if self.earlier else ""
-        return f"{self.failed} failed, {self.samples} samples{judged}{earlier}, {_short(self.tokens)} tokens"
+        samples = f"{self.samples} samples{judged}{earlier}"
+        return f"{self.failed} failed, {samples}, {_short(self.tokens)} tokens{self._pause()}"
 
     def line(self) -> str:
         """All of it in one line, for a log file."""
@@ -124,7 +133,10 @@ def _bar(progress: Progress) -> Iterator[None]:
         bar.initial += earlier  # what cost no time shall not count for the rate
         bar.update(earlier or 1)
 
-    progress.changed = changed
+    def tick() -> None:
+        bar.set_postfix_str(str(progress), refresh=True)
+
+    progress.changed, progress.tick = changed, tick
     try:
         yield
     finally:
@@ -143,7 +155,7 @@ def _lines(progress: Progress) -> Iterator[None]:
             due = time.monotonic() + _LINE_SECONDS
             stream.write(progress.line() + "\n")
 
-    progress.changed = changed
+    progress.changed, progress.tick = changed, lambda: changed(0)
     try:
         yield
     finally:

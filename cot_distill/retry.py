@@ -19,7 +19,7 @@ from tenacity.stop import stop_base
 
 from cot_distill.errors import RateLimitError, TeacherError
 
-__all__ = ["AsyncRetrying", "RetryBudget", "Tries", "build_retrying"]
+__all__ = ["AsyncRetrying", "RetryBudget", "Tries", "build_retrying", "hint_of"]
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
@@ -136,8 +136,15 @@ class _Exhausted(stop_base):
 _backoff = wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT, min=0.05)
 
 
+def hint_of(error: BaseException | None) -> float | None:
+    """The seconds that a server asks to wait, bounded as our patience is; None where it says nothing of use."""
+    hint = error.retry_after if isinstance(error, TeacherError) and error.transient else None
+    if not isinstance(hint, int | float) or not hint >= 0:  # also a NaN
+        return None
+    return min(float(hint), _RATE_LIMIT_SECONDS)
+
+
 def _wait(retry_state: RetryCallState) -> float:
     outcome = retry_state.outcome
-    error = outcome.exception() if outcome is not None else None
-    hint = error.retry_after if isinstance(error, TeacherError) else None
+    hint = hint_of(outcome.exception() if outcome is not None else None)
     return _backoff(retry_state) if hint is None else hint

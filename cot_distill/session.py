@@ -83,6 +83,7 @@ class Session:
                 if not self.check_recipe(first[1], binding=known.answered):
                     known = KnownAttempts()
                 shown = Progress(attempts_in(tasks, settings))
+                shown.waiting = self._gate.pause
                 engine = self._engine(ledger, known, purse, shown)
                 with show_progress(shown, progress), _booked(ledger, engine, tasks):
                     async with entered(*settings.verifiers, settings.teacher):
@@ -171,6 +172,7 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
         try:
             while True:
                 await anyio.sleep(_SYNC_SECONDS)
+                shown.tick()  # also while nothing comes back
                 await anyio.to_thread.run_sync(ledger.sync)
         except RunError as error:
             engine.end(error)

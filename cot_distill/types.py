@@ -6,6 +6,7 @@ This file knows pydantic and nothing else of the library. Each value moves in on
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
@@ -123,7 +124,7 @@ class Task(_Value):
 class Sampling(_Value):
     """How the teacher samples. ``None`` always means: the endpoint's own default."""
 
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0, lt=2**31)
     """Cap on reasoning and answer together, in tokens. Raising it later asks again only for what was cut."""
@@ -140,6 +141,15 @@ class Sampling(_Value):
     """Ask for the log-probabilities of this many alternatives a token."""
     extra: dict[str, Any] = Field(default_factory=dict)
     """Passed through to the wire as it is, over anything the library would send."""
+
+    @field_validator("extra")
+    @classmethod
+    def _is_json(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(extra, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be JSON, to be sent and to be kept: {error}") from error
+        return extra
 
     @model_validator(mode="after")
     def _ladder(self) -> Sampling:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import anyio
 
+from cot_distill.cancelling import EscapedCancellationError, is_escaped
+
 __all__ = ["drive"]
 
 T = TypeVar("T")
@@ -54,7 +56,13 @@ async def drive(
                     start()
                 await work(job)
                 free += 1
-        except Exception as error:  # kept and raised plainly below: a group of 64 equal errors helps nobody
+        except BaseException as error:  # kept and raised plainly below: a group of 64 equal errors helps nobody
+            if not isinstance(error, Exception):
+                if not is_escaped(error):
+                    raise
+                what = EscapedCancellationError("a source, a template or another part of the run")
+                what.__cause__ = error
+                error = what
             failed.append(error)
             group.cancel_scope.cancel()
 

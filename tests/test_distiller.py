@@ -18,6 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import ValidationError
 
 from cot_distill import (
     Budget,
@@ -994,3 +995,88 @@ def test_more_log_probabilities_than_there_are_is_refused_up_front(caplog: pytes
         Distiller(open_teacher("openai:m", api_key="k"), sampling=Sampling(top_logprobs=21))
     Distiller("vllm:m", sampling=Sampling(top_logprobs=50))
     assert "unless started with a larger --max-logprobs" in caplog.text
+
+
+# What escapes from other people's code
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_a_cancellation_that_escapes_from_a_teacher_is_a_failed_request(tmp_path: Path) -> None:
+    calls = 0
+
+    class Odd:
+        name = "odd"
+
+        async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
+            nonlocal calls
+            calls += 1
+            if calls % 5 == 0:
+                raise asyncio.CancelledError
+            await anyio.sleep(0)
+            return Completion(reasoning="r", content="a", trace_kind="full")
+
+    run = await Distiller(Odd()).arun(tasks(40), tmp_path / "run", progress=False)
+    report = run.report()
+    assert report.samples == 40
+    assert report.retries == calls - 40 > 5
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_a_cancellation_that_escapes_from_elsewhere_ends_the_run_with_an_error(tmp_path: Path) -> None:
+    async def source() -> AsyncIterator[Task]:
+        for number in range(100):
+            if number == 17:
+                raise asyncio.CancelledError
+            yield Task(id=number, instruction=f"question {number}")
+
+    with pytest.raises(RuntimeError, match="raised CancelledError, and nobody had cancelled it"):
+        await Distiller(ScriptedTeacher(echo)).arun(source(), tmp_path / "source", progress=False)
+
+    async def verifier(task: Task, trace: Trace) -> Verdict:
+        if task.id == 7:
+            raise asyncio.CancelledError
+        return Verdict(by="verifier", passed=True)
+
+    run = await Distiller(ScriptedTeacher(echo), verifiers=[verifier]).arun(
+        tasks(20), tmp_path / "verifier", progress=False
+    )
+    assert (run.report().passed, run.report().failures) == (19, {"verifier_error": 1})
+
+
+@pytest.mark.anyio
+async def test_what_was_perhaps_billed_counts_in_the_next_session_too(tmp_path: Path) -> None:
+    """The connection breaks in the middle of every answer: nobody knows whether it was billed."""
+    with FaultServer(faults={"cut": 1.0}) as server:
+        teacher = open_teacher("vllm:model", base_url=server.base_url)
+        for _ in range(3):
+            distiller = Distiller(
+                teacher, sampling=Sampling(max_tokens=100), budget=Budget(tokens=3000), retries=50, concurrency=4
+            )
+            with pytest.raises(RunError, match="budget is reached"):
+                await distiller.arun(tasks(50), tmp_path / "run", progress=False)
+        assert server.requests <= 3000 // 100
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("timeout", 0), ("timeout", -1), ("timeout", "600"), ("timeout", float("nan")), ("timeout", float("inf")),
+        ("base_url", ""), ("base_url", 5), ("name", ""), ("api_key", 5), ("headers", {"X": 5}), ("headers", "X: 5"),
+    ],
+)  # fmt: skip
+def test_options_of_a_teacher_are_checked_when_they_are_given(option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=option):
+        open_teacher("vllm:model", **{option: value})
+
+
+def test_settings_that_could_not_be_kept_are_refused(tmp_path: Path) -> None:
+    for settings in ({"temperature": float("inf")}, {"extra": {"a": float("nan")}}, {"extra": {"a": object()}}):
+        with pytest.raises(ValidationError):
+            Sampling(**settings)
+    with pytest.raises(ConfigError, match="prices="):
+        Distiller(ScriptedTeacher(echo), prices={"demo": Price(input=1, output=1)})  # type: ignore[arg-type]
+    for path in ("", None, 5, "a\0b"):
+        with pytest.raises(ConfigError, match="path="):
+            Distiller(ScriptedTeacher(echo)).run(tasks(1), path, progress=False)  # type: ignore[arg-type]

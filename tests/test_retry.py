@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
+from typing import Any
 
 import anyio
 import pytest
 
 from cot_distill.errors import AuthError, RateLimitError, RequestError, TeacherError, UnavailableError
-from cot_distill.retry import Tries, build_retrying
+from cot_distill.retry import Tries, build_retrying, hint_of
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +112,12 @@ async def test_one_policy_serves_many_calls_at_once() -> None:
         for number in range(100):
             group.start_soon(one, number)
     assert sorted(seen) == [(number, number % 4 + 1) for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [(0, 0), (2.5, 2.5), (10**9, 900), (math.inf, 900), (math.nan, None), (-1, None), ("5", None)],
+)
+def test_hints_that_make_no_sense_are_not_waited_for(hint: Any, expected: float | None) -> None:
+    assert hint_of(RateLimitError("slow down", retry_after=hint)) == expected
+    assert hint_of(ValueError()) is None

@@ -6,6 +6,8 @@ before the first question.
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -83,6 +85,7 @@ def open_teacher(
             raise ConfigError('"demo" takes no options here: DemoTeacher(wrong=…, cut=…, latency=…) has some')
         return DemoTeacher()
     guards = [stop_when] if callable(stop_when) else list(stop_when)
+    _check_options(base_url, api_key, name, headers, timeout, guards)
     if guards and not stream:
         raise ConfigError("stop_when=… looks at answers while they come: pass stream=True as well")
     provider, _, model = spec.partition(":")
@@ -121,6 +124,29 @@ def open_teacher(
         stream=stream,
         guards=guards,
     )
+
+
+def _check_options(
+    base_url: object, api_key: object, name: object, headers: object, timeout: object, guards: Sequence[object]
+) -> None:
+    """Name what was given in the wrong form, before anything is asked."""
+    for option, value in (("base_url", base_url), ("name", name)):
+        if value is not None and not (isinstance(value, str) and value.strip()):
+            raise ConfigError(f"{option}={value!r}: must be text that is not empty; leave it out for the usual one")
+    if not isinstance(api_key, str | SecretStr | None):
+        raise ConfigError(f"api_key is a {type(api_key).__name__}: must be text")
+    if headers is not None and not (
+        isinstance(headers, Mapping) and all(isinstance(part, str) for pair in headers.items() for part in pair)
+    ):
+        raise ConfigError("headers=…: must map names to values, and both must be text")
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not is_number or not 0 < timeout < math.inf:  # type: ignore[operator]
+        raise ConfigError(f"timeout={timeout!r}: must be a number of seconds above 0")
+    for guard in guards:
+        if not callable(guard) or inspect.iscoroutinefunction(guard):
+            raise ConfigError(
+                f"stop_when: {guard!r} must be a plain function of reasoning and answer, not an async one"
+            )
 
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
