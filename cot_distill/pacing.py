@@ -53,7 +53,7 @@ class Pacer:
 
     Requests are spaced evenly, at 60/61 of the rate: there is no burst, and no window of a minute, wherever it
     begins, holds more than the cap. Tokens are set aside by what answers took so far, and put right by what each
-    really took. One request with more tokens than the cap allows in a minute has a minute for itself.
+    really took. After a request with more tokens than the cap, the next waits for as many minutes as that took.
 
     Args:
         limit: The caps; None for no others than the endpoint's own.
