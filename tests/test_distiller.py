@@ -725,7 +725,7 @@ async def test_a_budget_is_never_overspent_and_can_be_raised(tmp_path: Path) -> 
 def test_a_budget_that_cannot_be_kept_is_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match="no price is known for scripted: give it|a price for scripted, .* needs an optional package",
+        match=r"no price is known for scripted: give it|a price for scripted, .* needs an optional package",
     ):
         Distiller(ScriptedTeacher(echo), budget=Budget(usd=1), sampling=Sampling(max_tokens=9))
     with pytest.raises(ConfigError, match="max_tokens"):
