@@ -157,7 +157,7 @@ class Asker:
             if completion.allowance is not None:
                 self._pacer.observe(completion.allowance)
         except TeacherError as error:
-            if error.status is not None:  # a refusal costs nothing
+            if error.status is not None or error.kind == "unreachable":  # refused, or never sent: it costs nothing
                 used = paid = 0
             else:
                 tries.add_cost(None)

@@ -274,6 +274,7 @@ class Distiller:
         """Async twin of :meth:`estimate`."""
         if not isinstance(sample, int) or sample < 1:
             raise ConfigError(f"sample={sample!r}: must be 1 or more")
+        check_path(path)
         if isinstance(tasks, Iterator | AsyncIterator):
             raise ConfigError("estimate() goes through the tasks twice: give a list, a path or a dataset")
         count = 0

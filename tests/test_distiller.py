@@ -1083,3 +1083,19 @@ def test_settings_that_could_not_be_kept_are_refused(tmp_path: Path) -> None:
     for path in ("", None, 5, "a\0b"):
         with pytest.raises(ConfigError, match="path="):
             Distiller(ScriptedTeacher(echo)).run(tasks(1), path, progress=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_what_never_reached_the_server_uses_up_no_budget(tmp_path: Path) -> None:
+    usage = Usage(prompt_tokens=10, completion_tokens=10)
+    answer = Completion(reasoning="r", content="a", trace_kind="full", usage=usage)
+    down: list[Any] = [UnavailableError("nobody listens", kind="unreachable") for _ in range(5)]
+    teacher = ScriptedTeacher([*down, answer])
+    prices = Prices({teacher.name: Price(input=1, output=1)})
+    distiller = Distiller(
+        teacher, sampling=Sampling(max_tokens=1000), budget=Budget(tokens=2000), prices=prices, concurrency=1
+    )
+    run = await distiller.arun(tasks(1), tmp_path / "run", progress=False)
+    assert run.report().cost == pytest.approx(20e-6)
+    with pytest.raises(ConfigError, match="path="):
+        await distiller.aestimate(tasks(1), "")
