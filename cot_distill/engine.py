@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -35,10 +36,10 @@ from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
 from cot_distill.limits import BudgetReachedError, Purse
 from cot_distill.logprob_formats import compact
-from cot_distill.outcome import Outcome, read, unanswered
+from cot_distill.outcome import Outcome, read, read_record, unanswered
 from cot_distill.pacing import Pacer
 from cot_distill.planning import Job, Planner, Settings
-from cot_distill.records import Known, Place, Record, Slot
+from cot_distill.records import Known, Slot
 from cot_distill.retry import Tries
 from cot_distill.types import Completion, Failure, Sample, Sampling, Task, Verdict
 
@@ -353,29 +354,14 @@ class Engine:
         ledger = self._ledger
         settings = self._settings
 
-        def is_left(place: Place) -> bool:
-            verdict = place.verdict
-            if verdict is None:
-                return True
-            return ledger.was_there(verdict) and not self._judge.is_mark_of(verdict.head.mark)
-
-        def read_record(record: Record) -> Outcome:
-            assert record.completion is not None  # noqa: S101 - only completions are judged
-            return read(
-                record.task,
-                record.attempt,
-                record.completion,
-                teacher=settings.teacher.name,
-                tags=settings.tags,
-                prefilled=settings.prefilled,
-                tries=record.tries,
-                cost=record.cost,
-            )
-
+        reading = partial(
+            read_record, teacher=settings.teacher.name, tags=settings.tags, prefilled=settings.prefilled
+        )
         try:
             with Ledger(ledger.journal.path, writable=False) as now:
                 places = await anyio.to_thread.run_sync(now.latest)  # takes a while where there are millions
-                await judge_places(self._judge, now, filter(is_left, places), read=read_record, emit=emit)
+                left = (place for place in places if self._judge.is_left(place, ledger))
+                await judge_places(self._judge, now, left, read=reading, emit=emit)
         except (VerifierError, ConfigError, TeacherError) as error:
             self.end(error)
 

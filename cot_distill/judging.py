@@ -78,6 +78,11 @@ class Judge:
         """Whether an answer of an earlier session lacks a verdict of just these verifiers."""
         return bool(self._verifiers) and known.kind == "completion" and not self.is_mark_of(known.verdict)
 
+    def is_left(self, place: Place, ledger: Ledger) -> bool:
+        """Whether an answer has no verdict yet, or only one of an earlier session by others than these verifiers."""
+        verdict = place.verdict
+        return verdict is None or (ledger.was_there(verdict) and not self.is_mark_of(verdict.head.mark))
+
     def is_mark_of(self, verdict: int) -> bool:
         """Whether a verdict with this mark is of just these verifiers."""
         return verdict >> 1 == self._mark

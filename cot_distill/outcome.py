@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from cot_distill.errors import TeacherError, TraceError
 from cot_distill.prices import dollars
+from cot_distill.records import Record
 from cot_distill.trace import Prefilled, parse_trace
 from cot_distill.types import Completion, Failure, Sample, Task, ThinkTags
 
-__all__ = ["Outcome", "crashed", "read", "unanswered"]
+__all__ = ["Outcome", "crashed", "read", "read_record", "unanswered"]
 
 Outcome = Sample | Failure
 
@@ -54,6 +55,21 @@ def read(
         request_id=completion.request_id,
         latency=completion.latency,
         logprobs=completion.logprobs,
+    )
+
+
+def read_record(record: Record, *, teacher: str, tags: ThinkTags, prefilled: Prefilled) -> Outcome:
+    """Read the trace of a completion that is in the ledger, without its verdicts."""
+    assert record.completion is not None  # noqa: S101 - only completions are judged
+    return read(
+        record.task,
+        record.attempt,
+        record.completion,
+        teacher=teacher,
+        tags=tags,
+        prefilled=prefilled,
+        tries=record.tries,
+        cost=record.cost,
     )
 
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -28,10 +29,10 @@ from cot_distill.errors import RequestError, RunError, TeacherError, TraceError,
 from cot_distill.judging import Judge, judge_places
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
-from cot_distill.outcome import Outcome, read
+from cot_distill.outcome import Outcome, read_record
 from cot_distill.planning import Planner, Settings
 from cot_distill.progress import Progress
-from cot_distill.records import Place, Record, address
+from cot_distill.records import address
 from cot_distill.types import Failure, Task
 
 __all__ = ["Work"]
@@ -255,33 +256,18 @@ class Work:
         if not settings.verifiers:
             return
 
-        def is_left(place: Place) -> bool:
-            verdict = place.verdict
-            if place.answer.head.kind != "completion":
-                return False
-            if verdict is None:
-                return True
-            return self._ledger.was_there(verdict) and not judge.is_mark_of(verdict.head.mark)
-
-        def read_record(record: Record) -> Outcome:
-            assert record.completion is not None  # noqa: S101 - only completions are judged
-            return read(
-                record.task,
-                record.attempt,
-                record.completion,
-                teacher=settings.teacher.name,
-                tags=settings.tags,
-                prefilled=settings.prefilled,
-                tries=record.tries,
-                cost=record.cost,
-            )
+        reading = partial(
+            read_record, teacher=settings.teacher.name, tags=settings.tags, prefilled=settings.prefilled
+        )
 
         async def emit(outcome: Outcome) -> None:
             self.shown.count(outcome)
 
         with Ledger(self._ledger.journal.path, writable=False) as now:
             places = await anyio.to_thread.run_sync(now.latest)
-            await judge_places(judge, now, filter(is_left, places), read=read_record, emit=emit)
+            answers = (place for place in places if place.answer.head.kind == "completion")
+            left = (place for place in answers if judge.is_left(place, self._ledger))
+            await judge_places(judge, now, left, read=reading, emit=emit)
 
 
 def _fruitless(job: BatchJob, said: Said) -> TeacherError:
