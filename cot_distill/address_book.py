@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from cot_distill.folding import sort, spot_of
 from cot_distill.index_file import IndexFile
 from cot_distill.journal_index import place_at
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 __all__ = ["AddressBook"]
+
+_AT_ONCE = 1 << 16
 
 _LARGEST_DIRECTORY = 15
 """Bits: 256 KiB, so that among a million words 30 are searched."""
@@ -55,6 +61,16 @@ class AddressBook:
         self._rest_bits = 64 - bits
         self._starts = array("Q", (bisect_left(words, begin << self._rest_bits) for begin in range(1 << bits)))
         self._starts.append(len(words))
+
+    def columns(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Numbers and codes of all records, in pieces, in no particular order."""
+        import numpy as np
+
+        words = np.frombuffer(self._words, np.uint64)
+        numbers, codes = (np.uint64((1 << bits) - 1) for bits in (self._low_bits, self._code_bits))
+        for start in range(0, len(words), _AT_ONCE):
+            part = words[start : start + _AT_ONCE]
+            yield (part & numbers) >> np.uint64(self._code_bits), part & codes
 
     def find(self, place: bytes) -> tuple[int, int, bytes] | None:
         """Number, code and packed entry of the record of an attempt, or None where it was not entered."""

@@ -111,7 +111,10 @@ class BatchSession(Session):
                         work.allow(self._budget.tokens - await anyio.to_thread.run_sync(ledger.used))
                     ledger.note("started", workers=0)
                     try:
-                        async with entered(*settings.verifiers), aclosing(numbered(first[1], located, only)) as found:
+                        async with (
+                            entered(*settings.verifiers),
+                            aclosing(numbered(first[1], located, only)) as found,
+                        ):
                             with show_progress(work.shown, progress):
                                 await work.all(found)
                     finally:

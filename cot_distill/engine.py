@@ -13,7 +13,7 @@ It knows the protocols and the ledger; not a provider, not a file, not how reque
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -116,6 +116,10 @@ class Engine:
     def abandoned(self) -> int:
         """Requests that were cancelled on the wire."""
         return self._asker.abandoned
+
+    def finished(self, own: Sequence[range]) -> bytearray:
+        """The tasks that need nothing: see :meth:`cot_distill.planning.Planner.finished`."""
+        return self._planner.finished(own)
 
     async def jobs(self, tasks: AsyncIterator[tuple[int, Task]]) -> AsyncGenerator[Job, None]:
         """What there is to do, as the tasks are pulled. Ends early once :attr:`ending` is set.

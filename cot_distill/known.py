@@ -19,13 +19,18 @@ twice, for passed and not. Nothing is approximate: see the address book.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from cot_distill.address_book import AddressBook
 from cot_distill.folding import MANY, Folded, fold
 from cot_distill.index_file import IndexFile
 from cot_distill.journal_index import KINDS, known_fields, place_at
 from cot_distill.records import Known
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["KnownAttempts"]
 
@@ -83,6 +88,23 @@ class KnownAttempts:
             self.marks[code >> _FLAGS],
             -1 if judged is None else judged[0],
         )
+
+    def states(self, of: Callable[[int], int]) -> NDArray[np.uint8]:
+        """For each record a number below 256, with numpy for all at once.
+
+        That is ``of`` the mark of its verdict, 0 where there is none, for the answer that counts to an attempt that
+        was not opened again and whose task was not corrected since; and 0 for all other records.
+        """
+        import numpy as np
+
+        states = np.zeros(0 if self._index is None else len(self._index), np.uint8)
+        if self._index is None or self._changed:  # what was opened again in this session is not in the codes
+            return states
+        table = np.zeros(len(self.marks) << _FLAGS, np.uint8)
+        table[:: 1 << _FLAGS] = [of(mark) for mark in self.marks]
+        for numbers, codes in self._answers.columns():
+            states[numbers] = table[codes]
+        return states
 
     def completions(self) -> Iterator[tuple[bytes, Known]]:
         """Addresses of the attempts that have an answer that was not cut, in the order in which these came."""

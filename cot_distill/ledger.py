@@ -189,6 +189,16 @@ class Ledger:
                 superseded(Usage.model_validate(fields["completion"]["usage"]))
         return Spent(replaced, retries, judging, cost, dict(sorted(cuts.items())))
 
+    def records_of(self, source: str) -> list[range]:
+        """The numbers of the records of all sessions whose start was noted with this mark of their input."""
+        begins = [(number, fields) for number, fields in self._notes() if fields["kind"] == "started"]
+        ends = [number for number, _ in begins[1:]] + [len(self.journal)]
+        return [
+            range(number, end)
+            for (number, fields), end in zip(begins, ends, strict=True)
+            if fields.get("source") == source
+        ]
+
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""
         number = ended = abandoned = skipped = workers = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from cot_distill.errors import SourceError
+from cot_distill.folding import MANY
 from cot_distill.judging import Judge
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
@@ -69,9 +71,41 @@ class Planner:
         self._ledger = ledger
         self._known = known
         self._earlier = earlier
+        self._own: Sequence[range] = ()
+
+    def finished(self, own: Sequence[range], *, many: int = MANY) -> bytearray:
+        """Find the tasks that need nothing, without looking at them. Called before :meth:`jobs`, if at all.
+
+        Args:
+            own: The numbers of the records of sessions with the same input and template.
+            many: From how many records on that is done.
+
+        Returns:
+            A byte for each place in the input: 1 where there is nothing to do, and :meth:`jobs` need not be asked.
+        """
+        if self._ledger is None or not own or len(self._ledger.journal) < many:
+            return bytearray()
+        from cot_distill.finished import find_finished  # here, since it imports numpy
+
+        settings, judge = self._settings, self._judge
+        tasks, attempts = find_finished(
+            self._ledger.journal.index,
+            self._known,
+            own,
+            attempts=settings.attempts,
+            until_passed=settings.until_passed,
+            is_judged=lambda mark: not settings.verifiers or judge.is_mark_of(mark),
+        )
+        self._own = own
+        self._earlier(attempts)
+        return tasks
 
     def jobs(self, task: Task, order: int) -> Iterator[Job]:
-        """What there is to do for a task. ``order``: its position in the input."""
+        """What there is to do for a task. ``order``: its position in the input.
+
+        Raises:
+            SourceError: The same task stood at another place, and was passed over since it is finished.
+        """
         settings = self._settings
         first = Slot.make(task, 0, order, settings.template(task))
         due: list[Slot] = []
@@ -79,6 +113,8 @@ class Planner:
         for attempt in range(settings.attempts):
             slot = first._replace(attempt=attempt) if attempt else first  # the digests are those of the task
             known = self._known.get(address(slot))
+            if known is not None and self._own:
+                self._check_order(slot, known)
             if known is not None and known.content != slot.content and not known.is_due(slot, settings.sampling):
                 # Where it is due it is asked again, and booked with the new task then.
                 if self._ledger is not None:
@@ -94,6 +130,16 @@ class Planner:
             yield from (Job((slot,), 0) for slot in due)
         elif due and passed < settings.until_passed:
             yield Job(tuple(due), passed)
+
+    def _check_order(self, slot: Slot, known: Known) -> None:
+        """Tasks that were passed over cannot be compared with those that follow: see that this is none of them."""
+        assert self._ledger is not None  # noqa: S101 - there are no sessions without one
+        before = self._ledger.journal.index.entry(known.number).head.order
+        if before != slot.order and any(known.number in part for part in self._own):
+            raise SourceError(
+                f"tasks {before + 1} and {slot.order + 1} of the input have the same id, {slot.task.id!r}; ids must "
+                "be unique: change one"
+            )
 
     def answer_to(self, slot: Slot) -> Known | None:
         """The answer that an earlier session left, where it need not be asked for again."""

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from cot_distill import templates
+from cot_distill._version import __version__
 from cot_distill.batch.jobs import open_jobs
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
@@ -30,13 +31,15 @@ from cot_distill.outcome import Outcome
 from cot_distill.pacing import Pacer
 from cot_distill.planning import Settings
 from cot_distill.progress import Progress, show_progress
+from cot_distill.protocols import Template
 from cot_distill.recipe import Recipe, TemplateMark
-from cot_distill.sources import TaskInput, open_tasks
+from cot_distill.records import digest_of
+from cot_distill.sources import TaskInput, fingerprint, open_tasks
 from cot_distill.trace import parse_trace
 from cot_distill.types import Task
 from cot_distill.workers import drive
 
-__all__ = ["Session", "attempts_in", "numbered"]
+__all__ = ["Session", "attempts_in", "numbered", "source_mark"]
 
 _SYNC_SECONDS = 1.0
 _LOOKED_AT = 200
@@ -68,7 +71,8 @@ class Session:
         ``only``: the places in the input, from 0, of the tasks that are asked now; the others are left for later.
         """
         settings = self._settings
-        async with aclosing(open_tasks(tasks)) as located:
+        done = bytearray()  # the tasks that are passed over, filled in once it is known which
+        async with aclosing(open_tasks(tasks, done=done)) as located:
             first = await anext(located, None)
             if first is None:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
@@ -85,9 +89,12 @@ class Session:
                 shown = Progress(attempts_in(tasks, settings))
                 shown.waiting = self._gate.pause
                 engine = self._engine(ledger, known, purse, shown)
-                with show_progress(shown, progress), _booked(ledger, engine, tasks):
+                source = await anyio.to_thread.run_sync(source_mark, tasks, settings.template)
+                if source is not None and only is None:
+                    done += await anyio.to_thread.run_sync(engine.finished, ledger.records_of(source))
+                with show_progress(shown, progress), _booked(ledger, engine, tasks, source):
                     async with entered(*settings.verifiers, settings.teacher):
-                        await _drive(engine, numbered(first[1], located, only), shown, ledger)
+                        await _drive(engine, numbered(first[1], located, only, done), shown, ledger)
                     engine.finish()
 
     def look_back(self, ledger: Ledger) -> tuple[KnownAttempts, Purse | None]:
@@ -190,21 +197,35 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
         raise failed[0]
 
 
-async def numbered(first: Task, rest: _Located, only: Container[int] | None = None) -> _Located:
-    """The task that was pulled to check the recipe, then the others, numbered from 0."""
-    order = 0
+async def numbered(
+    first: Task, rest: _Located, only: Container[int] | None = None, done: bytearray | None = None
+) -> _Located:
+    """The task that was pulled to check the recipe, then the others, numbered from 0.
+
+    ``only``: the places of the tasks that are wanted; ``done``: marks the places of tasks that do not come.
+    """
+    order, done = 0, done or bytearray()
     if only is None or 0 in only:
         yield 0, first
     async for _, task in rest:
-        order += 1
+        following = done.find(0, order + 1)
+        order = following if following > 0 else max(order + 1, len(done))
         if only is None or order in only:
             yield order, task
 
 
+def source_mark(tasks: TaskInput, template: Template) -> str | None:
+    """Digits that stay the same as long as each place of the input has the same task, and that is asked the same."""
+    input_digest, template_digest = fingerprint(tasks), templates.fixed_digest(template)
+    if input_digest is None or template_digest is None:
+        return None
+    return digest_of(f"{input_digest} {template_digest} {__version__}")
+
+
 @contextmanager
-def _booked(ledger: Ledger, engine: Engine, tasks: object) -> Iterator[None]:
-    """Book when a session starts and ends. How many requests it may cut off is booked by the engine."""
-    ledger.note("started", workers=0)
+def _booked(ledger: Ledger, engine: Engine, tasks: object, source: str | None) -> Iterator[None]:
+    """Book when a session starts, with which input, and ends. How many requests it may cut off the engine books."""
+    ledger.note("started", workers=0, **({} if source is None else {"source": source}))
     try:
         yield
     finally:

@@ -163,6 +163,29 @@ def digest(template: Template, probe: Task) -> str:
     return _hash([(message.role, message.content) for message in template(probe)])
 
 
+def fixed_digest(template: Template) -> str | None:
+    """Tell what a template makes of tasks without rendering any.
+
+    Args:
+        template: Any template.
+
+    Returns:
+        Hexadecimal digest, the same for templates that ask the same of each task; None where that cannot be known, as
+        for a function of the user that has no attribute ``digest``.
+
+    Example:
+        >>> fixed_digest(solve) == fixed_digest(solve_math), fixed_digest(lambda task: task.prompt())
+        (False, None)
+    """
+    if template in (solve, solve_code, solve_math):
+        return _hash(["ours", template.__name__])  # type: ignore[attr-defined]  # these are functions
+    if isinstance(template, _WithSystem):
+        inner = fixed_digest(template.template)
+        return None if inner is None else _hash(["with_system", template.system, inner])
+    own = getattr(template, "digest", None)
+    return None if own is None else _hash(["own", str(own)])
+
+
 def _hash(value: object) -> str:
     return blake2b(to_json(value), digest_size=16).hexdigest()
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cot_distill.folding._parts import STEP, Folded, Part
+from cot_distill.index_columns import ENTRY, tables
 from cot_distill.index_file import IndexFile
-from cot_distill.journal_index import COLUMNS, ENTRY_BYTES, KINDS, NO_KIND
+from cot_distill.journal_index import KINDS, NO_KIND
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,14 +23,6 @@ __all__ = ["fold_many"]
 
 _COMPLETION, _CUT, _FAILURE, _REFUSAL, _VERDICT, _TASK, _REOPENED = map(
     KINDS.index, ("completion", "cut", "failure", "refusal", "verdict", "task", "reopened")
-)
-_ENTRY = np.dtype(
-    {
-        "names": list(COLUMNS),
-        "formats": [kind for kind, _ in COLUMNS.values()],
-        "offsets": [offset for _, offset in COLUMNS.values()],
-        "itemsize": ENTRY_BYTES,
-    }
 )
 _STEP = np.uint64(STEP)
 
@@ -67,11 +60,10 @@ def fold_many(index: IndexFile, part: Part, *, view: bool) -> Folded:
 def _read(index: IndexFile, part: Part, extra: str) -> Columns:
     """Columns of the records of a part, sorted by attempt, and those of an attempt in the order of writing."""
     names = ("high", "low", "attempt", "kind", "prompt", extra)
-    rows: Columns = {name: np.empty(part.records, _ENTRY[name].newbyteorder("=")) for name in names}
+    rows: Columns = {name: np.empty(part.records, ENTRY[name].newbyteorder("=")) for name in names}
     rows["number"] = np.empty(part.records, "u4" if len(index) < 1 << 32 else "u8")
     end = 0
-    for start, chunk in index.chunks():
-        table = np.frombuffer(chunk, _ENTRY)
+    for start, table in tables(index):
         first = table["first"]
         wanted = np.flatnonzero((first >= part.first) & (first <= part.last) & (table["kind"] <= _REOPENED))
         span = slice(end, end + len(wanted))

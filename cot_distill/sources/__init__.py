@@ -15,7 +15,7 @@ from cot_distill.sources.demo import demo_tasks
 from cot_distill.sources.files import csv, json, jsonl, parquet
 from cot_distill.sources.hub import dataset, hub
 from cot_distill.sources.paths import read
-from cot_distill.sources.pull import TaskInput, open_tasks
+from cot_distill.sources.pull import TaskInput, fingerprint, open_tasks
 from cot_distill.sources.source import OnError, Source, rows
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "csv",
     "dataset",
     "demo_tasks",
+    "fingerprint",
     "hub",
     "json",
     "jsonl",

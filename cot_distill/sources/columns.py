@@ -114,10 +114,18 @@ class TaskMaker:
             raise BadRow(f"not an object with columns but {kind(row)}")
         if not row:
             raise BadRow("an object without columns")
+        self._settle(row)
+        return _task(self._read(row))
+
+    def look_at(self, row: object) -> None:
+        """Let a row settle which column is which, and make no task of it."""
+        if isinstance(row, Mapping):
+            self._settle(row)
+
+    def _settle(self, row: Mapping[str, Any]) -> None:
         if (keys := tuple(row)) != self._keys:
             self._find(row)
             self._keys = keys
-        return _task(self._read(row))
 
     def _find(self, row: Mapping[str, Any]) -> None:
         """Match fields with the columns of this row, where that is not settled yet."""

@@ -110,7 +110,14 @@ def parquet(path: str | PathLike[str], *, on_error: OnError = "raise", **columns
         SourceError: There is no such file.
     """
     file = _existing(path)
-    return Source(file.name, lambda: _parquet_rows(file), columns=columns, on_error=on_error, may_be_empty=False)
+    return Source(
+        file.name,
+        lambda: _parquet_rows(file),
+        columns=columns,
+        on_error=on_error,
+        may_be_empty=False,
+        files=[("parquet", file)],
+    )
 
 
 def format_of(path: Path) -> str:
@@ -150,6 +157,7 @@ def _text_source(
         columns=columns,
         on_error=on_error,
         may_be_empty=False,
+        files=[(f"{rows.__name__} {file.suffix.lower()}", file)],
     )
 
 

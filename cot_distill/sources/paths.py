@@ -107,7 +107,15 @@ def _shards(name: str, files: Sequence[Path], on_error: OnError, columns: Column
             return f"{name}, row {place}"
         return parts[number].describe(place - starts[number])
 
-    return Source(name, open_rows, describe=describe, columns=columns, on_error=on_error, may_be_empty=False)
+    return Source(
+        name,
+        open_rows,
+        describe=describe,
+        columns=columns,
+        on_error=on_error,
+        may_be_empty=False,
+        files=[file for part in parts for file in part.files],
+    )
 
 
 def _way_out(path: str) -> str:

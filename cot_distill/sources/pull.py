@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
 from os import PathLike
@@ -27,7 +27,7 @@ from cot_distill.sources.paths import read
 from cot_distill.sources.source import Source, close, rows
 from cot_distill.types import Task
 
-__all__ = ["TaskInput", "open_tasks"]
+__all__ = ["TaskInput", "fingerprint", "open_tasks"]
 
 TaskInput = (
     Tasks | Iterable[Mapping[str, Any] | str] | AsyncIterable[Mapping[str, Any] | str] | str | PathLike[str] | Source
@@ -38,9 +38,11 @@ _Pulled = AsyncGenerator[tuple[int, Task], None]
 
 _AT_ONCE = 32
 _PATIENCE = 0.05  # seconds for which rows are gathered before they are handed on
+_A_TURN = 0.001  # seconds
+_END: Any = object()
 
 
-def open_tasks(tasks: TaskInput, *, unique: bool = True) -> _Pulled:
+def open_tasks(tasks: TaskInput, *, unique: bool = True, done: Sequence[int] = b"") -> _Pulled:
     """Iterate over tasks of any kind, each with its place (from 1). A task is read when it is asked for.
 
     Close the iterator (``contextlib.aclosing``) to close the generator or file underneath.
@@ -49,6 +51,8 @@ def open_tasks(tasks: TaskInput, *, unique: bool = True) -> _Pulled:
         tasks: A :class:`Source`, a path, a dataset of the ``datasets`` library, a pandas DataFrame, or any iterable
             or async iterable of tasks, dicts or questions, also an endless one.
         unique: Check that no id comes twice. Takes about 120 bytes a task: not for endless input.
+        done: By the number of the row, from 0: the tasks that are passed over, of a source that has a
+            :meth:`~cot_distill.sources.Source.fingerprint`. It may be filled in meanwhile.
 
     Returns:
         An async iterator of places and tasks.
@@ -63,8 +67,23 @@ def open_tasks(tasks: TaskInput, *, unique: bool = True) -> _Pulled:
         pulled = _pull_async(tasks, stream)
         return _without_repeats(pulled, stream) if unique else pulled
     source = _as_source(tasks)
-    pulled = _pull_in_thread(source) if source.blocking else _pull(source)
+    pulled = _pull_in_thread(source, done) if source.blocking else _pull(source, done)
     return _without_repeats(pulled, source) if unique else pulled
+
+
+def fingerprint(tasks: TaskInput) -> str | None:
+    """Tell whether an input is still the same: see :meth:`cot_distill.sources.Source.fingerprint`.
+
+    Args:
+        tasks: As for :func:`open_tasks`.
+
+    Returns:
+        Hexadecimal digits, or None where that cannot be told.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    return None if isinstance(tasks, AsyncIterable) else _as_source(tasks).fingerprint()
 
 
 class _Stream:
@@ -101,21 +120,25 @@ def _dataset_classes() -> tuple[type[Any], ...]:
     return tuple(kind for kind in found if isinstance(kind, type))
 
 
-async def _pull(source: Source) -> _Pulled:
-    located = source.located()
+async def _pull(source: Source, done: Sequence[int]) -> _Pulled:
+    located = source.unfinished(done)
+    until = 0.0
     try:
         while True:
-            await checkpoint()  # before the pull, so that a cancellation here loses no task
-            pair = next(located, None)
-            if pair is None:
+            if time.monotonic() >= until:  # others get a turn now and then: each task would cost as much again
+                await checkpoint()  # before the pull, so that a cancellation here loses no task
+                until = time.monotonic() + _A_TURN
+            pair = next(located, _END)
+            if pair is _END:
                 return
-            yield pair
+            if pair is not None:
+                yield pair
     finally:
         close(located)
 
 
-async def _pull_in_thread(source: Source) -> _Pulled:
-    located = source.located()
+async def _pull_in_thread(source: Source, done: Sequence[int]) -> _Pulled:
+    located = source.unfinished(done)
     reading = False
     try:
         while True:
@@ -134,12 +157,12 @@ async def _pull_in_thread(source: Source) -> _Pulled:
             close(located)
 
 
-def _take(located: Iterator[tuple[int, Task]]) -> tuple[list[tuple[int, Task]], Exception | None]:
+def _take(located: Iterator[tuple[int, Task] | None]) -> tuple[list[tuple[int, Task]], Exception | None]:
     """A few tasks, and the error that came after them."""
     taken: list[tuple[int, Task]] = []
     until = time.monotonic() + _PATIENCE
     try:
-        for pair in located:
+        for pair in filter(None, located):
             taken.append(pair)
             if len(taken) == _AT_ONCE or time.monotonic() > until:
                 break

@@ -7,7 +7,9 @@ This file knows rows, problems and places. It does not know any file format: the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b, file_digest
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Unpack
 
 from cot_distill.errors import ConfigError, SourceError
@@ -18,6 +20,9 @@ from cot_distill.types import Task
 __all__ = ["Broken", "Located", "OnError", "Source", "close", "rows"]
 
 log = logging.getLogger("cot_distill")
+
+_A_TURN = 512
+"""Rows that are passed over before others get a turn: below a millisecond."""
 
 OnError = Literal["raise", "skip"]
 """What to do with a row that is no task: stop there, or leave it out and count it."""
@@ -49,6 +54,7 @@ class Source:
         blocking: Reading a row may wait for the network: :func:`~cot_distill.sources.open_tasks` then reads in a
             thread.
         may_be_empty: Whether an input without a single row is fine.
+        files: How each file is read, and its path, where all rows come from files.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Source:
         on_error: OnError = "raise",
         blocking: bool = False,
         may_be_empty: bool = True,
+        files: Sequence[tuple[str, Path]] = (),
     ) -> None:
         if on_error not in ("raise", "skip"):
             raise ConfigError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
@@ -71,6 +78,7 @@ class Source:
         self.blocking = blocking
         self.may_be_empty = may_be_empty
         self.open_rows = open_rows
+        self.files = tuple(files)
         self._describe = describe
         self._columns: Columns = columns or {}
         TaskMaker(self._columns)  # a wrong setting shows here, not in the middle of a run
@@ -91,15 +99,32 @@ class Source:
         Raises:
             SourceError: A row is no task (with ``on_error="raise"``), no row will be one, or the input is damaged.
         """
+        return filter(None, self.unfinished(b""))
+
+    def unfinished(self, done: Sequence[int]) -> Iterator[tuple[int, Task] | None]:
+        """As :meth:`located`, without the tasks that are marked as done: those are not made.
+
+        Args:
+            done: By the number of the row, from 0: whether to pass it over. It is looked at row by row, and may be
+                filled in meanwhile.
+
+        Returns:
+            Places and tasks, and None now and then where many rows in a row are passed over: to give others a turn.
+        """
         self.skipped = 0
         make = TaskMaker(self._columns)
         position = 0
         rows = self.open_rows()
         try:
-            for position, row in rows:
+            for number, (position, row) in enumerate(rows):
                 try:
                     if isinstance(row, Broken):
                         raise (BadInput if row.last else BadRow)(row.problem)
+                    if number < len(done) and done[number]:
+                        make.look_at(row)
+                        if number % _A_TURN == 0:
+                            yield None
+                        continue
                     task = make(row)
                 except BadRow as problem:
                     if isinstance(problem, BadInput):
@@ -113,6 +138,27 @@ class Source:
             raise SourceError(f"{self.name}: there is nothing in it")
         if self.skipped:
             log.warning("%s: skipped %d rows that are no tasks", self.name, self.skipped)
+
+    def fingerprint(self) -> str | None:
+        """Tell whether an input is still the same: a digest of all its bytes and of how they are read.
+
+        Returns:
+            Hexadecimal digits; None where that cannot be told, or would not say which task stands where: for rows
+            that are in memory or come from the network, and for an input that is read with ``on_error="skip"``.
+
+        Raises:
+            SourceError: A file cannot be read.
+        """
+        if not self.files or self.on_error == "skip":
+            return None
+        found: list[object] = [dict(sorted(self._columns.items()))]
+        for reader, path in self.files:
+            try:
+                with path.open("rb") as file:
+                    found.append((reader, file_digest(file, blake2b).hexdigest()))
+            except OSError as error:
+                raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        return blake2b(repr(found).encode(), digest_size=16).hexdigest()
 
     def describe(self, position: int) -> str:
         """Say where a row stands, such as ``tasks.jsonl, line 17``.

@@ -1,9 +1,9 @@
 """Whether the client keeps up with slow endpoints: ``python tests/benchmarks/latency.py``.
 
 Answers take a second (median of a lognormal, sigma 0.5) and hold 16 kB of reasoning. With so many requests always
-in flight, so many per second is ideal: their number over the mean latency. Measured is the rate in the middle of the
-run, when all are in flight, and how late the event loop was: a probe that wants to wake every 10 ms. ``aiohttp`` is a
-bare loop that asks and writes a line. Everything runs on this machine; the server needs a processor of its own.
+in flight, so many per second is ideal: their number over the mean latency. Measured is the rate while all are in
+flight, from three seconds after the first answer until the source runs dry, and how late the event loop was: a probe
+that wants to wake every 10 ms. ``aiohttp`` is a bare loop that asks and writes a line. Everything runs on this machine; the server needs a processor of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,25 @@ async def probe(lags: list[float]) -> None:
         lags.append(time.perf_counter() - began - PROBE)
 
 
-async def with_cot_distill(url: str, tasks: int, at_once: int, folder: Path, times: list[float]) -> None:
+class Numbers:
+    """The tasks, one by one. It notes when the last one was taken: from then on fewer are in flight."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = iter(range(count))
+        self.dry = 0.0
+
+    def __iter__(self) -> Numbers:
+        return self
+
+    def __next__(self) -> int:
+        try:
+            return next(self._numbers)
+        except StopIteration:
+            self.dry = self.dry or time.perf_counter()
+            raise
+
+
+async def with_cot_distill(url: str, numbers: Numbers, at_once: int, folder: Path, times: list[float]) -> None:
     from cot_distill import Distiller, Task, open_teacher
     from cot_distill.ledger import Ledger
 
@@ -59,15 +77,14 @@ async def with_cot_distill(url: str, tasks: int, at_once: int, folder: Path, tim
         booked(*arguments)
 
     Ledger.completion = completion  # type: ignore[method-assign]
-    source = (Task(id=number, instruction=f"What is question {number} about?") for number in range(tasks))
+    source = (Task(id=number, instruction=f"What is question {number} about?") for number in numbers)
     distiller = Distiller(open_teacher("vllm:bench", base_url=url), concurrency=at_once)
     await distiller.arun(source, folder / "run", progress=False)
 
 
-async def with_aiohttp(url: str, tasks: int, at_once: int, folder: Path, times: list[float]) -> None:
+async def with_aiohttp(url: str, numbers: Numbers, at_once: int, folder: Path, times: list[float]) -> None:
     import aiohttp
 
-    numbers = iter(range(tasks))
     with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
@@ -93,10 +110,11 @@ def measure(client: str, url: str, tasks: int, at_once: int) -> dict[str, float]
     """In this process. Returns what is printed."""
     times: list[float] = []
     lags: list[float] = []
+    numbers = Numbers(tasks)
 
     async def main(folder: Path) -> None:
         watching = asyncio.create_task(probe(lags))
-        await CLIENTS[client](url, tasks, at_once, folder, times)
+        await CLIENTS[client](url, numbers, at_once, folder, times)
         watching.cancel()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +124,7 @@ def measure(client: str, url: str, tasks: int, at_once: int) -> dict[str, float]
 
             run = uvloop.run
         run(main(Path(folder)))
-    first, last = times[0] + 3.0, times[0] + (times[-1] - times[0]) * (1 - at_once / tasks) - 1.0
+    first, last = times[0] + 3.0, numbers.dry
     rate = sum(first <= at < last for at in times) / (last - first)
     used = resource.getrusage(resource.RUSAGE_SELF)
     lags.sort()

@@ -8,7 +8,8 @@ after its imports. The reference is what a script would do: read the lines with 
 - *plan*: make a job of each task, or find that there is nothing to do: template, digests and look-up. The tasks come
   from a generator; making them takes longer than that, is the source's business, and is not counted.
 - *other verifiers*: the same where all answers are to be judged anew, so that every task becomes a job.
-- *session*: ``Distiller.run`` from start to end with nothing left to ask: also the source, its check for repeats.
+- *session*: ``Distiller.run`` from start to end with nothing left to ask. Of a file that has not changed, the rows of
+  finished tasks are passed over; of a generator, each task is made, compared with the others for repeats, and planned.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from cot_distill.ledger import Ledger
 from cot_distill.planning import Planner, Settings
 from cot_distill.records import Slot
 from cot_distill.retry import Tries
+from cot_distill.session import source_mark
+from cot_distill.sources import TaskInput
 from cot_distill.testing import ScriptedTeacher
 from cot_distill.trace import Trace
 from cot_distill.types import Completion, Sampling, ThinkTags, Usage
@@ -83,9 +86,20 @@ class BulkJournal(Journal):
                 del waiting[: os.write(descriptor, waiting)]
 
 
+def write_tasks(path: Path, tasks: int) -> Path:
+    """The tasks of a run as a file beside it."""
+    source = path.with_suffix(".tasks.jsonl")
+    with source.open("w", encoding="utf-8") as file:
+        file.writelines(
+            f'{{"id": {n}, "instruction": "What is question {n} about?", "answer": "7"}}\n' for n in range(tasks)
+        )
+    return source
+
+
 def write_run(path: Path, tasks: int, size: int, *, whole: bool = True) -> None:
     """A finished run. Without ``whole`` as an ordinary journal writes it, record by record: for comparing."""
     distiller().run([task(0)], path, progress=False)  # so that the recipe is a real one
+    source = write_tasks(path, tasks)
     judge = Judge((right,), None, reading=(ThinkTags(), "auto"))
     mark = judge._mark << 1 | 1
     words = "Let me see: so it goes on and on. "
@@ -99,6 +113,7 @@ def write_run(path: Path, tasks: int, size: int, *, whole: bool = True) -> None:
     )
     said = {judge._ids[0]: Verdict(by="right", passed=True, about="answer")}
     with Ledger(path, writable=True) as ledger:
+        ledger.note("started", workers=0, source=source_mark(source, templates.solve))
         if whole:
             ledger.journal.close()
             ledger.journal = bulk = BulkJournal(path, writable=True).start()
@@ -180,8 +195,16 @@ def measure_reference(path: Path, tasks: int) -> dict[str, Any]:
 
 
 def measure_session(path: Path, tasks: int) -> dict[str, Any]:
+    return measure_run(path, (task(number) for number in range(tasks)))
+
+
+def measure_session_of_file(path: Path, tasks: int) -> dict[str, Any]:
+    return measure_run(path, path.with_suffix(".tasks.jsonl"))
+
+
+def measure_run(path: Path, tasks: TaskInput) -> dict[str, Any]:
     before, started = memory("VmRSS"), time.perf_counter()
-    distiller().run((task(number) for number in range(tasks)), path, progress=False)
+    distiller().run(tasks, path, progress=False)
     seconds = time.perf_counter() - started
     return {"open": None, "plan": None, "total": seconds, "peak": memory("VmHWM") - before, "held": None, "jobs": 0}
 
@@ -200,7 +223,8 @@ MEASURES: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "json lines, set of ids": measure_reference,
     "cot_distill": measure_resume,
     "  other verifiers": measure_other_verifiers,
-    "  session": measure_session,
+    "  session, a file": measure_session_of_file,
+    "  session, a generator": measure_session,
     "export": measure_export,
 }
 
@@ -231,7 +255,7 @@ def resume_table(folder: Path, sizes: list[int], size: int, *, session: bool) ->
     names = ("open s", "plan s", "total s", "peak MB", "held MB", "jobs")
     print(f"{'tasks':>12}  {'':<24}" + "".join(f"{name:>11}" for name in names))
     for tasks, path in runs(folder, sizes, size):
-        for name in list(MEASURES)[: 4 if session else 3]:
+        for name in list(MEASURES)[: 5 if session else 4]:
             found = measured(name, path, tasks)
             total = found.get("total", (found["open"] or 0) + (found["plan"] or 0))
             cells = [shown(found["open"]), shown(found["plan"]), shown(total), shown(found["peak"], 1)]
@@ -256,7 +280,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--samples", type=int, nargs="*", default=[2_000, 20_000, 100_000], help="of the exports")
     parser.add_argument("--bytes", type=int, default=2000, help="of reasoning in each answer")
-    parser.add_argument("--session", action="store_true", help="also whole sessions: a minute for a million tasks")
+    parser.add_argument("--session", action="store_true", help="also a session over a generator")
     parser.add_argument("--folder", type=Path, help="where to write the runs; 3 GB for a million tasks")
     parser.add_argument("--measure", choices=list(MEASURES), help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
