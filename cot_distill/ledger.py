@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -191,13 +192,9 @@ class Ledger:
 
     def records_of(self, source: str) -> list[range]:
         """The numbers of the records of all sessions whose start was noted with this mark of their input."""
-        begins = [(number, fields) for number, fields in self._notes() if fields["kind"] == "started"]
-        ends = [number for number, _ in begins[1:]] + [len(self.journal)]
-        return [
-            range(number, end)
-            for (number, fields), end in zip(begins, ends, strict=True)
-            if fields.get("source") == source
-        ]
+        starts = [(number, fields.get("source")) for number, fields in self._notes() if fields["kind"] == "started"]
+        sessions = pairwise([*starts, (len(self.journal), None)])
+        return [range(start, end) for (start, mark), (end, _) in sessions if mark == source]
 
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""

@@ -73,17 +73,18 @@ class Planner:
         self._earlier = earlier
         self._own: Sequence[range] = ()
 
-    def finished(self, own: Sequence[range], *, many: int = MANY) -> bytearray:
-        """Find the tasks that need nothing, without looking at them. Called before :meth:`jobs`, if at all.
+    def finished(self, own: Sequence[range]) -> bytearray:
+        """Find the tasks that need nothing, without looking at them: where there are so many that it pays.
+
+        Called before :meth:`jobs`, if at all.
 
         Args:
             own: The numbers of the records of sessions with the same input and template.
-            many: From how many records on that is done.
 
         Returns:
             A byte for each place in the input: 1 where there is nothing to do, and :meth:`jobs` need not be asked.
         """
-        if self._ledger is None or not own or len(self._ledger.journal) < many:
+        if self._ledger is None or not own or len(self._ledger.journal) < MANY:
             return bytearray()
         from cot_distill.finished import find_finished  # here, since it imports numpy
 

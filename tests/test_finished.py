@@ -1,0 +1,337 @@
+"""Passing over finished tasks: it changes how long a session takes, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cot_distill import Distiller, Run, Sampling, Task, Verdict, planning, sources, templates
+from cot_distill.errors import DistillError, RequestError, SourceError, TraceError, UnavailableError
+from cot_distill.sources import Source
+from cot_distill.sources.columns import TaskMaker
+from cot_distill.types import Completion, Message, Trace, Usage
+
+pytestmark = pytest.mark.usefixtures("passing_over")
+
+CARDS = ("good", "good", "good", "cut", "bare", "refused", "server error")
+
+
+@contextmanager
+def many(records: int) -> Iterator[None]:
+    """Tasks are passed over in runs of so many records."""
+    before, planning.MANY = planning.MANY, records  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        planning.MANY = before  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def passing_over() -> Iterator[None]:
+    with many(0):
+        yield
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The rows that tasks were made of."""
+    rows: list[object] = []
+    make = TaskMaker.__call__
+
+    def noted(self: TaskMaker, row: object) -> Task:
+        rows.append(row)
+        return make(self, row)
+
+    monkeypatch.setattr(TaskMaker, "__call__", noted)
+    return rows
+
+
+class Dealt:
+    """A teacher whose answer depends on the question, the attempt, and how often that was asked before."""
+
+    name = "dealt"
+
+    def __init__(self, cards: Sequence[str] = ("good",)) -> None:
+        self._cards = cards
+        self.asked: list[tuple[str, int]] = []
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, /) -> Completion:
+        question = messages[-1].content, sampling.seed or 0
+        number = sum(map(ord, question[0])) + question[1] + 3 * self.asked.count(question)
+        self.asked.append(question)
+        card = self._cards[number % len(self._cards)]
+        usage = Usage(prompt_tokens=1, completion_tokens=sampling.max_tokens)
+        if card == "refused":
+            raise RequestError("no", kind="refused", status=400)
+        if card == "server error":
+            raise UnavailableError("no", status=500, retry_after=0)
+        if card == "bare":
+            return Completion(content="4", usage=usage)
+        reason = "length" if card == "cut" else "stop"
+        return Completion(reasoning="r", content="4", trace_kind="full", finish_reason=reason, usage=usage)
+
+
+def as_given(task: Task, trace: Trace) -> Verdict:
+    return Verdict(by="as_given", passed=trace.answer == task.answer, about="answer")
+
+
+def any_answer(task: Task, trace: Trace) -> Verdict:
+    return Verdict(by="any_answer", passed=True)
+
+
+class Plan(NamedTuple):
+    """One session."""
+
+    rows: tuple[tuple[int, int, int], ...]
+    """Id, wording, reference answer."""
+    attempts: int = 1
+    until_passed: bool = False
+    room: int = 10
+    verifiers: int = 0
+
+
+ROW = st.tuples(st.integers(0, 4), st.integers(0, 1), st.sampled_from([4, 4, 5]))
+ROWS = st.lists(ROW, min_size=1, max_size=3, unique_by=lambda row: row[0])
+FILES = st.lists(ROWS.map(tuple), min_size=1, max_size=2)
+"""Few of them, so that the next session often has the same one."""
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Plan]:
+    files = draw(FILES)
+    if draw(st.booleans()):  # an input that grows
+        files.append((*files[0], (7, 0, 4)))
+    one = st.builds(
+        Plan,
+        st.sampled_from(files),
+        st.integers(1, 2),  # with four tasks: not enough errors in a row to end the session
+        st.booleans(),
+        st.sampled_from([10, 20]),
+        st.integers(0, 2),
+    )
+    return draw(st.lists(one, min_size=2, max_size=5))
+
+
+def write(path: Path, rows: Sequence[tuple[int, int, int]]) -> Path:
+    lines = [{"id": one, "instruction": f"question {one} {wording}", "answer": a} for one, wording, a in rows]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+async def play(teacher: Dealt, plan: Plan, folder: Path, **changes: Any) -> Run:
+    verifiers = [[], [as_given], [as_given, any_answer]][plan.verifiers]
+    settings: dict[str, Any] = {"require_reasoning": False, **changes}
+    distiller = Distiller(
+        teacher,
+        attempts=plan.attempts,
+        until_passed=1 if plan.until_passed and verifiers else None,
+        sampling=Sampling(max_tokens=plan.room, seed=0),
+        verifiers=verifiers,
+        retries=0,
+        concurrency=1,
+        **settings,
+    )
+    return await distiller.arun(write(folder / "tasks.jsonl", plan.rows), folder / "run", progress=False)
+
+
+def history(cards: Sequence[str], plan: Sequence[Plan]) -> tuple[list[object], int]:
+    """All that can be seen of some sessions: what each asked and how it ended, and what is there after them."""
+    teacher, seen, passed_over = Dealt(cards), [], 0
+    look_at = TaskMaker.look_at
+
+    def counted(self: TaskMaker, row: object) -> None:
+        nonlocal passed_over
+        passed_over += 1
+        look_at(self, row)
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TaskMaker, "look_at", counted)
+        for one in plan:
+            before, ended = len(teacher.asked), ""
+            try:
+                anyio.run(play, teacher, one, Path(folder))
+            except DistillError as error:
+                ended = type(error).__name__
+            seen.append((sorted(teacher.asked[before:]), ended))
+        run = Run.open(Path(folder) / "run")
+        report = run.report()
+        outcomes = [outcome.model_dump(exclude={"latency"}) for outcome in run.outcomes()]
+        return [*seen, report.model_dump(exclude={"seconds", "path"}), outcomes], passed_over
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from(CARDS), min_size=1, max_size=7), plans())
+def test_sessions_ask_keep_and_raise_the_same_as_if_each_task_were_looked_at(
+    cards: list[str], sessions: list[Plan]
+) -> None:
+    with many(10**9):
+        expected, passed_over = history(cards, sessions)
+        assert passed_over == 0
+    found, _ = history(cards, sessions)
+    assert found == expected
+
+
+FOUR = tuple((number, 0, 4) for number in range(4))
+
+
+@pytest.mark.anyio
+async def test_the_rows_of_finished_tasks_are_passed_over(tmp_path: Path, made: list[object]) -> None:
+    teacher = Dealt()
+    # The first one always is looked at; and all of them, where there is no verdict of these verifiers.
+    for plan, looked_at in (
+        (Plan(FOUR), 4),
+        (Plan(FOUR), 1),
+        (Plan(FOUR, verifiers=1), 4),
+        (Plan(FOUR, verifiers=1), 1),
+    ):
+        made.clear()
+        run = await play(teacher, plan, tmp_path)
+        assert (len(made), len(teacher.asked), run.report().samples) == (looked_at, 4, 4)
+    await play(teacher, Plan(FOUR, attempts=2, verifiers=1), tmp_path)
+    assert len(teacher.asked) == 8
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("template", "passes"),
+    [
+        (templates.solve_math, True),
+        (templates.with_system(templates.solve, "Be brief."), True),
+        (templates.from_string("{instruction}!"), True),
+        (lambda task: task.prompt(), False),
+        (templates.with_system(lambda task: task.prompt(), "Be brief."), False),
+    ],
+)
+async def test_a_template_that_may_say_something_else_by_now_is_asked(
+    template: Any, passes: bool, tmp_path: Path, made: list[object]
+) -> None:
+    teacher = Dealt()
+    await play(teacher, Plan(FOUR), tmp_path, template=template)
+    made.clear()
+    await play(teacher, Plan(FOUR), tmp_path, template=template)
+    assert (len(made), len(teacher.asked)) == (1 if passes else 4, 4)
+
+
+@pytest.mark.anyio
+async def test_a_task_with_the_id_of_one_that_was_passed_over_is_refused(tmp_path: Path) -> None:
+    rows = (*FOUR, (2, 1, 4))
+    teacher = Dealt()
+    for words in ("line 5: the same id 2 as line 3", "tasks 3 and 5 of the input have the same id, 2"):
+        with pytest.raises(SourceError, match=words):
+            await play(teacher, Plan(rows), tmp_path)
+        assert len(teacher.asked) == 4
+
+
+@pytest.mark.anyio
+async def test_what_was_opened_again_is_asked_again(tmp_path: Path, made: list[object]) -> None:
+    cards = ["good"] * 4
+    cards[sum(map(ord, "question 2 0")) % 4] = "refused"
+    teacher = Dealt(cards)
+    for _ in range(2):
+        run = await play(teacher, Plan(FOUR), tmp_path)
+        assert len(teacher.asked) == 4
+    assert run.reask("refused") == 1
+    made.clear()
+    await play(teacher, Plan(FOUR), tmp_path)
+    assert len(made) == 2
+    assert [question for question, _ in teacher.asked[4:]] == ["question 2 0"]
+
+
+@pytest.mark.anyio
+async def test_a_task_that_was_corrected_for_a_while_is_looked_at(tmp_path: Path) -> None:
+    other = (*FOUR[:2], (2, 0, 5), FOUR[3])
+    teacher = Dealt()
+    for rows in (FOUR, other, FOUR):
+        run = await play(teacher, Plan(rows, verifiers=1), tmp_path)
+        assert [sample.task.answer for sample in run.samples()] == [str(answer) for _, _, answer in rows]
+        assert [sample.passed for sample in run.samples()] == [answer == 4 for _, _, answer in rows]
+    assert len(teacher.asked) == 4
+
+
+@pytest.mark.anyio
+async def test_a_task_of_which_nothing_passed_yet_is_asked_again(tmp_path: Path) -> None:
+    rows = (FOUR[0], (1, 0, 5), FOUR[2])  # the teacher says 4
+    teacher = Dealt()
+    for attempts, asked in ((1, 3), (1, 3), (2, 4), (2, 4)):
+        await play(teacher, Plan(rows, attempts=attempts, until_passed=True, verifiers=1), tmp_path)
+        assert len(teacher.asked) == asked
+    assert teacher.asked[3] == ("question 1 0", 1)
+
+
+@pytest.mark.anyio
+async def test_answers_without_reasoning_are_asked_for_again_once_that_is_mended(tmp_path: Path) -> None:
+    teacher = Dealt(["bare"])
+    with pytest.raises(TraceError):
+        await play(teacher, Plan(FOUR), tmp_path, require_reasoning=True)
+    bare = len(teacher.asked)
+    teacher._cards = ["good"]
+    run = await play(teacher, Plan(FOUR), tmp_path, require_reasoning=True)
+    assert len(teacher.asked) == bare + 4
+    assert run.report().samples == 4
+
+
+# The fingerprint
+
+
+def file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_fingerprint_tells_bytes_and_how_they_are_read(tmp_path: Path) -> None:
+    text = '{"q": "a", "p": "b"}\n{"q": "c", "p": "d"}\n'
+    one = file(tmp_path / "one.jsonl", text)
+    same = file(tmp_path / "same.jsonl", text)
+    assert sources.jsonl(one).fingerprint() == sources.read(same).fingerprint() is not None
+    others = [
+        sources.jsonl(file(tmp_path / "longer.jsonl", text + '{"q": "e"}\n')),
+        sources.jsonl(file(tmp_path / "other.jsonl", text.replace("c", "C"))),
+        sources.jsonl(one, instruction="q"),
+        sources.jsonl(one, instruction="p"),
+        sources.jsonl(one, instruction="p", answer="q"),
+        sources.csv(one),
+    ]
+    found = [source.fingerprint() for source in [sources.jsonl(one), *others]]
+    assert None not in found
+    assert len(set(found)) == len(found)
+
+
+def test_many_files_have_one_fingerprint(tmp_path: Path) -> None:
+    for name in "ab":
+        file(tmp_path / f"{name}.jsonl", f'{{"question": "{name}"}}\n')
+    whole = sources.read(tmp_path).fingerprint()
+    assert whole == sources.read(tmp_path / "*.jsonl").fingerprint() is not None
+    (tmp_path / "a.jsonl").rename(tmp_path / "c.jsonl")
+    assert sources.read(tmp_path).fingerprint() != whole
+
+
+def test_rows_that_may_be_others_next_time_have_no_fingerprint(tmp_path: Path) -> None:
+    path = file(tmp_path / "one.jsonl", '{"question": "a"}\n')
+    without: list[Source] = [
+        sources.rows(["a"]),
+        sources.jsonl(path, on_error="skip"),  # a place then says nothing about the row
+        sources.hub("some/where"),
+    ]
+    assert [source.fingerprint() for source in without] == [None, None, None]
+    source = sources.jsonl(path)
+    path.unlink()
+    with pytest.raises(SourceError, match=r"cannot read .*one.jsonl: No such file"):
+        source.fingerprint()
+
+
+def test_columns_are_settled_by_rows_that_are_passed_over(tmp_path: Path) -> None:
+    rows = [{"question": "a"}, {"question": "b", "solution": "2"}, {"question": "c", "solution": "3", "answer": "4"}]
+    source = sources.jsonl(file(tmp_path / "one.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+    (*_, expected) = source
+    ((place, found),) = filter(None, source.unfinished(b"\1\1\0"))
+    assert (place, found) == (3, expected)
+    assert found.answer == "3"
