@@ -75,6 +75,8 @@ class AddressBook:
     def find(self, place: bytes) -> tuple[int, int, bytes] | None:
         """Number, code and packed entry of the record of an attempt, or None where it was not entered."""
         words, low = self._words, self._low_bits
+        if not words:  # as in a run's first session
+            return None
         spot = spot_of(place)
         begin, section = spot >> low, spot >> self._rest_bits
         at = bisect_left(words, begin << low, self._starts[section], self._starts[section + 1])

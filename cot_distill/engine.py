@@ -143,7 +143,8 @@ class Engine:
                 return
             outcome = await self.attempt(slot)
             if outcome is not None:
-                passed += isinstance(outcome, Sample) and outcome.passed is True
+                if wanted is not None:
+                    passed += isinstance(outcome, Sample) and outcome.passed is True
                 await emit(outcome)
 
     async def attempt(self, slot: Slot) -> Outcome | None:

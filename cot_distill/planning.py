@@ -126,7 +126,8 @@ class Planner:
             else:
                 passed += known.verdict & 1
         self._earlier(settings.attempts - len(due))
-        due.sort(key=self._is_to_ask)  # what only needs judging may do, and costs nothing
+        if len(due) > 1:
+            due.sort(key=self._is_to_ask)  # what only needs judging may do, and costs nothing
         if settings.until_passed is None:
             yield from (Job((slot,), 0) for slot in due)
         elif due and passed < settings.until_passed:

@@ -178,6 +178,8 @@ class Prices:
 
     def _own(self, name: str, served: str | None, *, batch: bool) -> tuple[Rates, ...] | None:
         """The rates in the user's table."""
+        if not self._table:
+            return None
         model = name.partition(":")[2]
         for known_as in (name, model, model.rpartition("@")[0], served):
             if known_as and known_as in self._table:

@@ -47,8 +47,9 @@ class Progress:
             self.failed += 1
         else:
             self.samples += 1
-            self.passed += outcome.passed is True
-            self.wrong += outcome.passed is False
+            passed = outcome.passed
+            self.passed += passed is True
+            self.wrong += passed is False
         self.changed(0)
 
     def count_earlier(self, number: int) -> None:

@@ -1,9 +1,9 @@
 """Sockets, straight on asyncio's transports and protocols.
 
 What httpx brings for this goes through anyio streams, whose cancel scopes and checkpoints around every read and write
-cost more than HTTP itself. Time-outs are left to the caller, who has one for the whole request; only making a
-connection has its own. What is written is sent with the next read, so that head and body of a request leave in one
-piece. Works on asyncio's own loop and on uvloop.
+cost more than HTTP itself. There are two time-outs: that of making a connection, and a deadline for what is read.
+What is written is sent with the next read, so that head and body of a request leave in one piece. Works on asyncio's
+own loop and on uvloop.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Socket(asyncio.Protocol):
         self._ended = False
         self._error: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._is_late = False
 
     # What asyncio calls
 
@@ -84,6 +86,7 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed or broken."""
         self._ended, self._error = True, exc
+        self.allow(None)
         self._wake()
 
     def _wake(self) -> None:
@@ -101,22 +104,36 @@ class Socket(asyncio.Protocol):
         """Send what is to be sent, and return what has come since the last read; nothing at the end.
 
         Raises:
+            TimeoutError: Nothing came until the deadline.
             OSError: The connection broke.
         """
         if self._to_send:
             self._transport.write(b"".join(self._to_send))
             self._to_send.clear()
-        if not self._came and not self._ended:
+        if not self._came and not self._ended and not self._is_late:
             self._waiting = self._loop.create_future()
             try:
                 await self._waiting
             finally:
                 self._waiting = None
+        if not self._came and self._is_late:
+            raise TimeoutError("nothing came until the deadline")
         if not self._came and self._error is not None:
             raise OSError(str(self._error) or type(self._error).__name__) from self._error
         came = bytes(self._came)
         self._came.clear()
         return came
+
+    def allow(self, seconds: float | None) -> None:
+        """Set the deadline for all that is read from now on; None for no deadline. It costs less than asyncio's."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._is_late = False
+        self._alarm = None if seconds is None else self._loop.call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._is_late = True
+        self._wake()
 
     def write(self, data: bytes) -> None:
         """Take bytes to be sent with the next read."""

@@ -360,6 +360,8 @@ class Sample(_Value):
            reference answers and tasks with tests can be judged by the same list of verifiers.
         3. None, if any of the rest cannot tell, or if there is none. Else True.
         """
+        if not self.verdicts:
+            return None
         if any(verdict.passed is False for verdict in self.verdicts):
             return False
         right = any(verdict.passed and verdict.about == "answer" for verdict in self.verdicts)

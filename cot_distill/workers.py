@@ -5,7 +5,9 @@ Never a task per item, never a gather: with ten million items, what is in memory
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
 from typing import TypeVar
 
 import anyio
@@ -38,7 +40,7 @@ async def drive(
         Exception: The first one that the iterator or a worker raises, as it is; the other workers are cancelled.
     """
     failed: list[Exception] = []
-    turn = anyio.Lock()
+    turn = _Turn()
     free = started = 0
 
     async def worker() -> None:
@@ -76,3 +78,40 @@ async def drive(
         start()
     if failed:
         raise failed[0]
+
+
+class _Turn:
+    """A lock, first come, first served. Where nobody else wants it, it costs nothing.
+
+    anyio's yields to the event loop and asks for the current task each time, which is a twentieth of a request.
+    """
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: deque[anyio.Event] = deque()
+
+    async def __aenter__(self) -> None:
+        if not self._is_taken:
+            self._is_taken = True
+            return
+        woken = anyio.Event()
+        self._waiting.append(woken)
+        try:
+            await woken.wait()
+        except BaseException:
+            if woken.is_set():
+                self._pass_on()
+            else:
+                self._waiting.remove(woken)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()  # it stays taken: now by whoever wakes up
+        else:
+            self._is_taken = False

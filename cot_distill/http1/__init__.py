@@ -57,7 +57,8 @@ def new_talk() -> Talk:
 class HTTP1Transport(httpx.AsyncBaseTransport):
     """One connection, made when it is needed. For asyncio, and for one request at a time.
 
-    Time-outs other than that for connecting are the caller's.
+    Of httpx's time-outs it keeps that for connecting, and one of its own: the extension ``"deadline"`` of a request,
+    the seconds until all of its response must be there.
 
     Args:
         tls: Says whose certificates are trusted.
@@ -78,11 +79,14 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             httpx.TransportError: The one that fits what happened.
         """
         socket = self._socket
+        deadline: float | None = request.extensions.get("deadline")
         # What comes on an idle connection can only be its end.
         if socket is None or socket.has_news or time.monotonic() > self._expires:
             await self.aclose()
-            self._socket = socket = await self._connect(request)
+            started = time.monotonic()
+            self._socket = socket = await self._connect(request, deadline)
             self._talk = new_talk()
+            deadline = None if deadline is None else deadline - (time.monotonic() - started)
         self._expires = 0.0  # until the response was read to its end
         talk = self._talk
         assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - an async transport gets no other
@@ -91,6 +95,8 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             socket.write(talk.ask(request.method.encode(), request.url.raw_path, request.headers.raw, body))
         except ValueError as error:
             raise httpx.LocalProtocolError(str(error)) from error
+        if deadline is not None:
+            socket.allow(deadline)
         while not talk.status:
             await self._listen(socket)
         return httpx.Response(talk.status, headers=talk.headers, stream=_Body(self._body(socket)))
@@ -111,15 +117,17 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             if talk.is_over:
                 break
             await self._listen(socket)
+        socket.allow(None)
         if talk.renew():
             self._expires = time.monotonic() + self._keepalive
         else:
             await self.aclose()
 
-    async def _connect(self, request: httpx.Request) -> Socket:
+    async def _connect(self, request: httpx.Request, deadline: float | None) -> Socket:
         url = request.url
         tls = self._tls if url.scheme == "https" else None
-        timeout = request.extensions.get("timeout", {}).get("connect")
+        given = request.extensions.get("timeout", {}).get("connect"), deadline
+        timeout = min((seconds for seconds in given if seconds is not None), default=None)
         try:
             return await connect(url.raw_host.decode(), url.port or _PORTS[url.scheme], tls=tls, timeout=timeout)
         except TimeoutError as error:
@@ -134,6 +142,8 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
             if not data and not talk.status:
                 raise httpx.RemoteProtocolError("the server closed the connection without an answer")
             talk.hear(data)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(str(error)) from error
         except OSError as error:
             raise httpx.ReadError(str(error)) from error
         except ValueError as error:

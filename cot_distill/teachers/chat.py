@@ -50,7 +50,7 @@ def encode(messages: Sequence[Message], sampling: Sampling, *, model: str, prese
     names = {"max_tokens": preset.max_tokens_field, "seed": preset.seed_field}
     body: Fields = {
         "model": model,
-        "messages": [message.model_dump() for message in messages],
+        "messages": [{"role": message.role, "content": message.content} for message in messages],
         "stream": False,
         **wire.always(preset),
         **wire.settings(sampling, preset, names),

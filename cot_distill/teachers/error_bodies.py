@@ -190,6 +190,7 @@ _REQUEST_IDS = (
     *("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid"),  # headers
     *("request_id", "requestId", "responseId", "id"),
 )
+_ANY_REQUEST_ID = frozenset(_REQUEST_IDS)
 
 
 def request_id(headers: Mapping[str, str], payload: Any) -> str | None:
@@ -204,7 +205,7 @@ def request_id(headers: Mapping[str, str], payload: Any) -> str | None:
     """
     error = payload.get("error") if isinstance(payload, dict) else None
     for holder in (headers, payload, error):
-        if isinstance(holder, Mapping):
+        if isinstance(holder, Mapping) and not _ANY_REQUEST_ID.isdisjoint(holder):
             for name in _REQUEST_IDS:
                 value = holder.get(name)
                 if isinstance(value, str) and value and value.isascii():

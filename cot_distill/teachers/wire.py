@@ -137,7 +137,7 @@ class Format(NamedTuple):
 
 def always(preset: Preset) -> Fields:
     """The fields that go into every request, as a copy: a request that is changed leaves the table alone."""
-    return copy.deepcopy(dict(preset.always))
+    return copy.deepcopy(dict(preset.always)) if preset.always else {}
 
 
 _SETTINGS = ("temperature", "top_p", "max_tokens", "seed")
