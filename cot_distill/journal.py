@@ -37,7 +37,7 @@ from pydantic_core import from_json, to_json
 from cot_distill import run_lock
 from cot_distill.errors import RunError
 from cot_distill.index_file import IndexFile
-from cot_distill.journal_index import Entry, Head, fields_of, head_of, pack
+from cot_distill.journal_index import ENTRY_BYTES, Entry, Head, fields_of, head_of, pack
 from cot_distill.packed import require_zstd
 from cot_distill.segments import Segments, sync_directory
 
@@ -46,6 +46,8 @@ __all__ = ["Journal"]
 SEGMENT_BYTES = 1 << 30
 RESERVE_BYTES = 16 << 20
 _CHECKED_ENTRIES = 64
+_ENTRIES = 64
+"""Entries that are held before they are written. What a kill takes of them is read from the lines again."""
 
 
 class Journal:
@@ -70,6 +72,7 @@ class Journal:
         """Set once the disk is full: the caller should stop asking and bring home what is under way."""
         self._lock = self._file = self._index_file = -1
         self._dirty = False
+        self._entries = bytearray()
         self._readers = ExitStack()
         try:
             if writable:
@@ -108,7 +111,9 @@ class Journal:
         self._write(line)
         self._end += len(line)
         self._dirty = True
-        self._append_to_index(entry)
+        self._entries += entry
+        if len(self._entries) >= _ENTRIES * ENTRY_BYTES:
+            self._write_entries()
 
     def read(self, entry: Entry) -> dict[str, Any]:
         """The record of an entry.
@@ -165,6 +170,7 @@ class Journal:
         try:
             self.sync()
         finally:
+            self._write_entries()
             if run_lock.is_ours(self._lock):
                 (self.path / "reserve").unlink(missing_ok=True)
                 (self.path / "lock.owner").unlink(missing_ok=True)
@@ -195,12 +201,13 @@ class Journal:
             os.ftruncate(self._file, self._end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _append_to_index(self, entry: bytes) -> None:
-        """Write an entry, until that fails: it is only a cache, and the next start reads the lines instead."""
+    def _write_entries(self) -> None:
+        """Write the entries that are held, until that fails: they are only a cache of the lines."""
+        entries, self._entries = self._entries, bytearray()
         if self._index_file < 0:
             return
         try:
-            if os.write(self._index_file, entry) == len(entry):
+            if os.write(self._index_file, entries) == len(entries):
                 return
         except OSError:
             pass

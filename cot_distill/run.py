@@ -334,7 +334,7 @@ class Run:
             return outcome
         if record.crash:
             return crashed(outcome, record.crash)
-        return outcome.model_copy(update={"verdicts": record.verdicts})
+        return outcome.model_copy(update={"verdicts": record.verdicts}) if record.verdicts else outcome
 
     def _read(self, record: Record, completion: Completion) -> Outcome:
         recipe = self.recipe

@@ -43,6 +43,7 @@ KNOWN_TAGS: Mapping[str, ThinkTags] = MappingProxyType(
 """Tag pairs in use, by family."""
 
 _DEFAULT = ThinkTags()
+_IN_BOTH = "think>"
 
 
 def join(trace: Trace) -> str:
@@ -130,7 +131,7 @@ def parse_trace(completion: Completion, *, tags: ThinkTags = _DEFAULT, prefilled
     _require_stop(completion.finish_reason)
     if prefilled == "auto" and completion.prefilled is not None:
         prefilled = completion.prefilled
-    if not completion.reasoning.strip():
+    if _is_blank(completion.reasoning):
         if completion.trace_kind in ("hidden", "encrypted") and tags.close not in completion.content:
             raise TraceError("no_reasoning", f"the provider keeps the reasoning {completion.trace_kind}")
         return split(completion.content, tags=tags, prefilled=prefilled)
@@ -224,15 +225,21 @@ def _unwrap(reasoning: str, tags: ThinkTags) -> str:
 
 
 def _trace(reasoning: str, answer: str) -> Trace:
-    if not reasoning.strip():
+    if _is_blank(reasoning):
         raise TraceError("no_reasoning", "the reasoning is blank")
-    if not answer.strip():
+    if _is_blank(answer):
         raise TraceError("no_answer", "there is reasoning but no answer")
     for part in (reasoning, answer):
-        if _DEFAULT.open in part or _DEFAULT.close in part:
+        # Nearly always one search is enough.
+        if _IN_BOTH in part and (_DEFAULT.open in part or _DEFAULT.close in part):
             raise TraceError("repeated", f"a stray {_DEFAULT.open} or {_DEFAULT.close} inside the text")
     # What Trace itself would check has just been checked, and searching long texts twice takes as long as all else.
     return Trace.model_construct(reasoning=reasoning.strip(SEAM), answer=answer.strip(SEAM))
+
+
+def _is_blank(text: str) -> bool:
+    """Whether there is nothing but white space. Unlike ``strip``, it copies nothing."""
+    return not text or text.isspace()
 
 
 def _require_stop(finish_reason: FinishReason) -> None:

@@ -185,6 +185,8 @@ def test_an_index_that_cannot_be_written_is_given_up_and_made_good_later(tmp_pat
         pytest.skip("there is no /dev/full here")
     journal = Journal(tmp_path, writable=True)
     journal.append(head(0), {"n": 0})
+    journal.close()
+    journal = Journal(tmp_path, writable=True)
     os.close(journal._index_file)
     journal._index_file = os.open("/dev/full", os.O_WRONLY)
     for number in range(1, 5):

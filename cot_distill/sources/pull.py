@@ -38,7 +38,7 @@ _Pulled = AsyncGenerator[tuple[int, Task], None]
 
 _AT_ONCE = 32
 _PATIENCE = 0.05  # seconds for which rows are gathered before they are handed on
-_A_TURN = 0.001  # seconds
+_A_TURN = 0.004  # seconds
 _END: Any = object()
 
 

@@ -171,11 +171,12 @@ def _content(content: Any) -> tuple[str, str, bool]:
 
 def _reasoning(message: Fields, thought: str, leaked: str) -> tuple[str, TraceKind]:
     """The reasoning that can be read, and what kind it is; ``none`` if nothing came."""
-    details = list(_pieces(message))
+    details = list(_pieces(message)) if any(map(message.get, _PIECES)) else []
     found = [text_of(message.get(name)) for name in ("reasoning_content", "reasoning", "thinking")]
     found += [thought, leaked]
-    found += ["".join(text for source, text, _ in details if source == name) for name in _PIECES]
-    texts = list(filter(str.strip, found))
+    if details:
+        found += ["".join(text for source, text, _ in details if source == name) for name in _PIECES]
+    texts = [text for text in found if text and not text.isspace()]  # to strip a long one would copy it
     if len(texts) > 1:  # views of one text differ in white space
         texts = list({"".join(text.split()): text for text in reversed(texts)}.values())[::-1]
     kinds = {kind for _, _, kind in details}

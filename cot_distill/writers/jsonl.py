@@ -24,6 +24,8 @@ __all__ = ["jsonl"]
 # Legal inside a JSON string, but `str.splitlines()` breaks a line there, and some readers use it.
 _LINE_BREAKS = str.maketrans({character: f"\\u{ord(character):04x}" for character in "\u0085\u2028\u2029"})
 
+_encoded = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # json.dumps makes one for each row
+
 
 def jsonl(path: str | os.PathLike[str]) -> Writer[Path]:
     r"""Write one JSON object a line, in UTF-8. The same rows give the same bytes.
@@ -74,7 +76,7 @@ def _line(row: Row, number: int) -> bytes:
 
 
 def _encode(value: dict[str, Any]) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = _encoded(value)
     if not text.isascii():  # which a text knows of itself, while to translate it takes as long as to write it
         text = text.translate(_LINE_BREAKS)
     return text.encode()

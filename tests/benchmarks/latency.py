@@ -3,7 +3,8 @@
 Answers take a second (median of a lognormal, sigma 0.5) and hold 16 kB of reasoning. With so many requests always
 in flight, so many per second is ideal: their number over the mean latency. Measured is the rate while all are in
 flight, from three seconds after the first answer until the source runs dry, and how late the event loop was: a probe
-that wants to wake every 10 ms. ``aiohttp`` is a bare loop that asks and writes a line. Everything runs on this machine; the server needs a processor of its own.
+that wants to wake every 10 ms. ``aiohttp`` is a bare loop that asks and writes a line. Everything runs on this
+machine; the server needs a processor of its own.
 """
 
 from __future__ import annotations

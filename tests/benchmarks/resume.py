@@ -9,7 +9,7 @@ after its imports. The reference is what a script would do: read the lines with 
   from a generator; making them takes longer than that, is the source's business, and is not counted.
 - *other verifiers*: the same where all answers are to be judged anew, so that every task becomes a job.
 - *session*: ``Distiller.run`` from start to end with nothing left to ask. Of a file that has not changed, the rows of
-  finished tasks are passed over; of a generator, each task is made, compared with the others for repeats, and planned.
+  finished tasks are passed over; of a generator, each task is made, compared with the others, and planned.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BulkJournal(Journal):
     """Writes the same bytes, many records at a time."""
 
     def start(self) -> BulkJournal:
-        self._lines, self._entries = bytearray(), bytearray()
+        self._lines = bytearray()
         return self
 
     def _write_whole(self, line: bytes) -> None:
@@ -72,8 +72,9 @@ class BulkJournal(Journal):
         if len(self._lines) > _BUFFER:
             self.flush()
 
-    def _append_to_index(self, entry: bytes) -> None:
-        self._entries += entry
+    def _write_entries(self) -> None:
+        if len(self._entries) > _BUFFER:
+            super()._write_entries()
 
     def _open_segment(self, number: int) -> None:
         if self._file >= 0:
@@ -81,9 +82,8 @@ class BulkJournal(Journal):
         super()._open_segment(number)
 
     def flush(self) -> None:
-        for descriptor, waiting in ((self._file, self._lines), (self._index_file, self._entries)):
-            while waiting:
-                del waiting[: os.write(descriptor, waiting)]
+        while self._lines:
+            del self._lines[: os.write(self._file, self._lines)]
 
 
 def write_tasks(path: Path, tasks: int) -> Path:
