@@ -5,18 +5,22 @@ Never a task per item, never a gather: with ten million items, what is in memory
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from cot_distill.cancelling import EscapedCancellationError, is_escaped
 
 __all__ = ["drive"]
 
 T = TypeVar("T")
+
+_A_TURN = 0.01  # seconds
 
 
 async def drive(
@@ -42,11 +46,16 @@ async def drive(
     failed: list[Exception] = []
     turn = _Turn()
     free = started = 0
+    until = 0.0
 
     async def worker() -> None:
-        nonlocal free, started
+        nonlocal free, started, until
         try:
+            await checkpoint_if_cancelled()  # else, with nothing to wait for, each would start the next one
             while True:
+                if time.monotonic() >= until:  # others get a turn also where neither jobs nor work ever wait
+                    await checkpoint()
+                    until = time.monotonic() + _A_TURN
                 async with turn:
                     if room is not None:
                         await room()

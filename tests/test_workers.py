@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import anyio
 import pytest
 
-from cot_distill.workers import drive
+from cot_distill.workers import _Turn, drive
 
 pytestmark = pytest.mark.anyio
 
@@ -161,3 +162,79 @@ async def test_the_source_is_never_entered_by_two_workers() -> None:
 
     await drive(source(), work, 8)
     assert len(done) == 30
+
+
+async def test_others_get_a_turn_though_neither_source_nor_work_ever_waits() -> None:
+    pulled = 0
+
+    async def endless() -> AsyncIterator[int]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield pulled
+
+    async def work(job: int) -> None:
+        pass
+
+    with anyio.move_on_after(0.05) as scope:
+        await drive(endless(), work, 8)
+    assert scope.cancelled_caught
+    assert pulled > 8
+
+
+async def test_no_more_is_pulled_once_it_is_cancelled_though_the_source_never_waits() -> None:
+    pulled = 0
+
+    async def endless() -> AsyncIterator[int]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield pulled
+
+    async def work(job: int) -> None:
+        if job == 3:
+            scope.cancel()
+        await anyio.sleep(0.001)
+
+    with anyio.CancelScope() as scope:
+        await drive(endless(), work, 1000)
+    assert pulled < 10
+
+
+async def test_a_turn_is_not_lost_where_one_that_waits_for_it_is_cancelled() -> None:
+    turn, order = _Turn(), list[int]()
+
+    async def take(number: int, scope: anyio.CancelScope) -> None:
+        with scope:
+            async with turn:
+                order.append(number)
+                await anyio.sleep(0.001)
+
+    scopes = [anyio.CancelScope() for _ in range(6)]
+    async with anyio.create_task_group() as group:
+        async with turn:
+            for number, scope in enumerate(scopes):
+                group.start_soon(take, number, scope)
+                await anyio.wait_all_tasks_blocked()
+            scopes[2].cancel()  # while it waits
+            await anyio.wait_all_tasks_blocked()
+        scopes[0].cancel()  # when its turn has come, and it has not woken up yet
+    assert order in ([1, 3, 4, 5], [0, 1, 3, 4, 5])
+    async with turn:
+        order.clear()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_turn_is_not_lost_where_asyncio_itself_cancels_the_one_whose_turn_has_come() -> None:
+    turn, order = _Turn(), list[int]()
+
+    async def take(number: int) -> None:
+        async with turn:
+            order.append(number)
+
+    async with turn:
+        tasks = [asyncio.create_task(take(number)) for number in range(3)]
+        await anyio.wait_all_tasks_blocked()
+    tasks[0].cancel()  # it has not woken up yet
+    await asyncio.wait(tasks, timeout=5)
+    assert order == [1, 2]

@@ -38,7 +38,7 @@ _Pulled = AsyncGenerator[tuple[int, Task], None]
 
 _AT_ONCE = 32
 _PATIENCE = 0.05  # seconds for which rows are gathered before they are handed on
-_A_TURN = 0.004  # seconds
+_A_TURN = 0.001  # seconds of reading before others get a turn
 _END: Any = object()
 
 
@@ -122,13 +122,15 @@ def _dataset_classes() -> tuple[type[Any], ...]:
 
 async def _pull(source: Source, done: Sequence[int]) -> _Pulled:
     located = source.unfinished(done)
-    until = 0.0
+    busy = _A_TURN
     try:
         while True:
-            if time.monotonic() >= until:  # others get a turn now and then: each task would cost as much again
+            if busy >= _A_TURN:  # others get a turn now and then: for each task it would cost as much again
                 await checkpoint()  # before the pull, so that a cancellation here loses no task
-                until = time.monotonic() + _A_TURN
+                busy = 0.0
+            began = time.monotonic()
             pair = next(located, _END)
+            busy += time.monotonic() - began
             if pair is _END:
                 return
             if pair is not None:
