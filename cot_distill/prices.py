@@ -200,7 +200,11 @@ def dollars(nanos: int | None) -> float | None:
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
     """At most so many tokens: no token is shorter than a byte, and a chat template adds a few of its own."""
-    return _A_PROMPT + sum(len(message.content.encode()) + _A_TURN for message in messages)
+    return _A_PROMPT + sum(_bytes_of(message.content) + _A_TURN for message in messages)
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())  # a text knows whether it is ASCII
 
 
 def _of_user(price: Price) -> tuple[Rates, ...]:

@@ -23,7 +23,7 @@ __all__ = ["MANY", "Folded", "fold", "sort", "spot_of"]
 MANY = 300_000
 """Records from which on numpy is worth its import."""
 
-_FEW_AT_ONCE = 1 << 14
+_FEW_AT_ONCE = 1 << 12
 _MANY_AT_ONCE = 1 << 18
 _PASSES = 32
 """At most so often the index is read: with very many records the parts are larger instead."""

@@ -78,7 +78,7 @@ def memory_table(concurrency: int) -> None:
     print(f"{'tasks':>8}{'peak MB':>10}{'MB per 1,000 more':>20}")
     before: tuple[int, float] | None = None
     with server(2000, 0.0) as url:
-        for tasks in (2_000, 20_000):
+        for tasks in (2_000, 20_000, 100_000):
             peak = measure("cot_distill", url, tasks, concurrency)["peak_mb"]
             growth = "" if before is None else f"{(peak - before[1]) / (tasks - before[0]) * 1000:.3f}"
             print(f"{tasks:>8,}{peak:>10.1f}{growth:>20}")
