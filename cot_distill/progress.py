@@ -127,7 +127,9 @@ def _bar(progress: Progress) -> Iterator[None]:
         from tqdm.auto import tqdm
 
     stream = None if _in_notebook() else _Stream(sys.stderr)
-    bar = tqdm(total=progress.total, file=stream, unit="", desc="cot_distill", dynamic_ncols=True)
+    bar = tqdm(
+        total=progress.total, initial=progress.earlier, file=stream, unit="", desc="cot_distill", dynamic_ncols=True
+    )
 
     def changed(earlier: int) -> None:
         bar.set_postfix_str(str(progress), refresh=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -323,9 +325,21 @@ def test_rows_that_may_be_others_next_time_have_no_fingerprint(tmp_path: Path) -
     ]
     assert [source.fingerprint() for source in without] == [None, None, None]
     source = sources.jsonl(path)
+    assert source.fingerprint() is not None
     path.unlink()
-    with pytest.raises(SourceError, match=r"cannot read .*one.jsonl: No such file"):
-        source.fingerprint()
+    assert source.fingerprint() is None
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "tasks.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=('{"question": "a"}\n{"question": "b"}\n',))
+    writer.start()
+    run = await Distiller(Dealt(), concurrency=1).arun(pipe, tmp_path / "run", progress=False)
+    writer.join()
+    assert run.report().samples == 2
 
 
 def test_columns_are_settled_by_rows_that_are_passed_over(tmp_path: Path) -> None:

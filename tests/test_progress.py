@@ -124,6 +124,17 @@ def test_a_second_session_starts_where_the_first_stopped(tmp_path: Path) -> None
     )
 
 
+def test_a_bar_begins_with_what_was_counted_before(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(8)
+    progress.count_earlier(5)
+    with show_progress(progress, True):
+        progress.count_earlier(1)
+        progress.count(sample())
+    drawn = [line for line in re.split(r"[\r\n]+", capsys.readouterr().err) if line]
+    assert "5/8" in drawn[0]
+    assert "7/8" in drawn[-1]
+
+
 def test_lines_come_now_and_then_and_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

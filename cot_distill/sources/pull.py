@@ -83,7 +83,7 @@ def fingerprint(tasks: TaskInput) -> str | None:
     Raises:
         SourceError: A file cannot be read.
     """
-    return None if isinstance(tasks, AsyncIterable) else _as_source(tasks).fingerprint()
+    return _as_source(tasks).fingerprint() if isinstance(tasks, Source | str | PathLike) else None
 
 
 class _Stream:

@@ -144,7 +144,8 @@ class Source:
 
         Returns:
             Hexadecimal digits; None where that cannot be told, or would not say which task stands where: for rows
-            that are in memory or come from the network, and for an input that is read with ``on_error="skip"``.
+            that are in memory, or come through a pipe or the network, and for an input that is read with
+            ``on_error="skip"``.
 
         Raises:
             SourceError: A file cannot be read.
@@ -154,6 +155,8 @@ class Source:
         found: list[object] = [dict(sorted(self._columns.items()))]
         for reader, path in self.files:
             try:
+                if not path.is_file():  # what a pipe holds can be read only once
+                    return None
                 with path.open("rb") as file:
                     found.append((reader, file_digest(file, blake2b).hexdigest()))
             except OSError as error:
