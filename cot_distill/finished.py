@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Finished", "find_finished"]
 
 _COMPLETION, _REFUSAL = map(KINDS.index, ("completion", "refusal"))
+_FAR = 64
+"""An input has at most so many places for each record, or only the first ones are looked at."""
 _COUNTS, _JUDGED, _PASSED = 1, 2, 4
 
 
@@ -65,15 +67,19 @@ def find_finished(
     states = known.states(state)
     _keep(states, own)
     # Counts of a byte each, nearly always: there may be ten million of them.
-    there, passed = (np.zeros(0, np.min_scalar_type(attempts)) for _ in range(2))
+    there, passed = (np.zeros(0, np.min_scalar_type(attempts + 1)) for _ in range(2))
+    far = _FAR * len(index)
     for start, table in tables(index):
         now, kind = states[start : start + len(table)], table["kind"]
         done = ((kind == _COMPLETION) & (now & _JUDGED > 0)) | ((kind == _REFUSAL) & (now > 0))
         done &= table["attempt"] < attempts
+        done &= table["order"] < far
         places = table["order"][done].astype(np.int64)
         there = _add(there, places)
         if until_passed is not None:
             passed = _add(passed, places[now[done] & _PASSED > 0])
+    if there.max(initial=0) > attempts:  # one place has two tasks: the index is damaged
+        return Finished(bytearray(), 0)
     finished = there >= attempts
     if until_passed is not None:
         finished[: len(passed)] |= passed >= until_passed

@@ -73,6 +73,8 @@ class Journal:
         self._lock = self._file = self._index_file = -1
         self._dirty = False
         self._entries = bytearray()
+        self.written = 0
+        """Records that were appended since it was opened."""
         self._readers = ExitStack()
         try:
             if writable:
@@ -110,6 +112,7 @@ class Journal:
         entry = pack(Entry(head, self._segment, self._end, len(line), crc32(line)))  # first, since it may be refused
         self._write(line)
         self._end += len(line)
+        self.written += 1
         self._dirty = True
         self._entries += entry
         if len(self._entries) >= _ENTRIES * ENTRY_BYTES:

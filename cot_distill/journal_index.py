@@ -31,7 +31,10 @@ __all__ = [
     "place_at",
 ]
 
-KINDS = ("completion", "cut", "failure", "refusal", "verdict", "task", "reopened", "started", "ended", "level")
+KINDS = (
+    *("completion", "cut", "failure", "refusal", "verdict", "task", "reopened"),  # of an attempt
+    *("started", "ended", "level", "input"),  # of a session
+)
 """The kinds of record, in the order of their numbers in the index. Append only."""
 
 _PACKED = struct.Struct("<16sQI8s8sIB3xIQII")

@@ -10,7 +10,7 @@ Nothing here holds more than a few bytes an attempt: :mod:`cot_distill.known` an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,11 @@ class Ledger:
         """Set once the disk is full: what is under way can still be booked, but no more."""
         error = self.journal.full
         return None if error is None else RunError(f"cannot write to {self.journal.path}: {error.strerror}")
+
+    @property
+    def next(self) -> int:
+        """The number of the next record that is booked."""
+        return len(self.journal) + self.journal.written
 
     def sync(self) -> None:
         """Make everything so far survive a power loss. Blocks for milliseconds: call it in a thread."""
@@ -190,11 +195,25 @@ class Ledger:
                 superseded(Usage.model_validate(fields["completion"]["usage"]))
         return Spent(replaced, retries, judging, cost, dict(sorted(cuts.items())))
 
-    def records_of(self, source: str) -> list[range]:
-        """The numbers of the records of all sessions whose start was noted with this mark of their input."""
-        starts = [(number, fields.get("source")) for number, fields in self._notes() if fields["kind"] == "started"]
-        sessions = pairwise([*starts, (len(self.journal), None)])
-        return [range(start, end) for (start, mark), (end, _) in sessions if mark == source]
+    def inputs(self) -> list[tuple[str, int | None]]:
+        """The inputs of all sessions, as far as they were noted: digest, and size where it may grow."""
+        index = self.journal.index
+        noted = (self.journal.read(index.entry(number)) for number in index.numbers("input"))
+        return [(fields["digest"], fields["size"]) for fields in noted if fields["digest"] is not None]
+
+    def records_of(self, inputs: Container[str]) -> list[range]:
+        """The numbers of the records from a note of an input with one of these digests to the next start or note.
+
+        A note that the input was touched says up to which record it was not.
+        """
+        index, none = self.journal.index, dict[str, Any]()
+        notes = [(number, self.journal.read(index.entry(number))) for number in index.numbers("started", "input")]
+        parts = pairwise([*notes, (len(index), none)])
+        return [
+            range(start, following.get("until", end))
+            for (start, fields), (end, following) in parts
+            if fields.get("digest") in inputs
+        ]
 
     def sessions(self, *, running: bool) -> Sessions:
         """Go through the starts and ends of the sessions. ``running``: the last one has not ended yet."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from cot_distill.errors import SourceError
-from cot_distill.folding import MANY
 from cot_distill.judging import Judge
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
@@ -74,9 +73,7 @@ class Planner:
         self._own: Sequence[range] = ()
 
     def finished(self, own: Sequence[range]) -> bytearray:
-        """Find the tasks that need nothing, without looking at them: where there are so many that it pays.
-
-        Called before :meth:`jobs`, if at all.
+        """Find the tasks that need nothing, without looking at them. Called before :meth:`jobs`, if at all.
 
         Args:
             own: The numbers of the records of sessions with the same input and template.
@@ -84,7 +81,7 @@ class Planner:
         Returns:
             A byte for each place in the input: 1 where there is nothing to do, and :meth:`jobs` need not be asked.
         """
-        if self._ledger is None or not own or len(self._ledger.journal) < MANY:
+        if self._ledger is None or not own:
             return bytearray()
         from cot_distill.finished import find_finished  # here, since it imports numpy
 
@@ -97,7 +94,7 @@ class Planner:
             until_passed=settings.until_passed,
             is_judged=lambda mark: not settings.verifiers or judge.is_mark_of(mark),
         )
-        self._own = own
+        self._own = own if tasks else ()
         self._earlier(attempts)
         return tasks
 
@@ -136,7 +133,8 @@ class Planner:
     def _check_order(self, slot: Slot, known: Known) -> None:
         """Tasks that were passed over cannot be compared with those that follow: see that this is none of them."""
         assert self._ledger is not None  # noqa: S101 - there are no sessions without one
-        before = self._ledger.journal.index.entry(known.number).head.order
+        journal = self._ledger.journal
+        before = journal.read(journal.index.entry(known.number))["order"]  # the index is only a cache
         if before != slot.order and any(known.number in part for part in self._own):
             raise SourceError(
                 f"tasks {before + 1} and {slot.order + 1} of the input have the same id, {slot.task.id!r}; ids must "

@@ -17,13 +17,14 @@ import anyio
 import anyio.to_thread
 
 from cot_distill import templates
-from cot_distill._version import __version__
 from cot_distill.batch.jobs import open_jobs
 from cot_distill.engine import Engine
 from cot_distill.entering import entered
 from cot_distill.errors import RunError, SourceError, TraceError
+from cot_distill.folding import MANY
 from cot_distill.gate import Gate
 from cot_distill.identity import name_of
+from cot_distill.input_mark import MarkedInput
 from cot_distill.known import KnownAttempts
 from cot_distill.ledger import Ledger
 from cot_distill.limits import Budget, Purse
@@ -31,15 +32,13 @@ from cot_distill.outcome import Outcome
 from cot_distill.pacing import Pacer
 from cot_distill.planning import Settings
 from cot_distill.progress import Progress, show_progress
-from cot_distill.protocols import Template
 from cot_distill.recipe import Recipe, TemplateMark
-from cot_distill.records import digest_of
-from cot_distill.sources import TaskInput, fingerprint, open_tasks
+from cot_distill.sources import TaskInput, open_tasks
 from cot_distill.trace import parse_trace
 from cot_distill.types import Task
 from cot_distill.workers import drive
 
-__all__ = ["Session", "attempts_in", "numbered", "source_mark"]
+__all__ = ["Session", "attempts_in", "numbered"]
 
 _SYNC_SECONDS = 1.0
 _LOOKED_AT = 200
@@ -71,8 +70,9 @@ class Session:
         ``only``: the places in the input, from 0, of the tasks that are asked now; the others are left for later.
         """
         settings = self._settings
+        given = MarkedInput(tasks, settings.template)
         done = bytearray()  # the tasks that are passed over, filled in once it is known which
-        async with aclosing(open_tasks(tasks, done=done)) as located:
+        async with aclosing(open_tasks(given.tasks, done=done)) as located:
             first = await anext(located, None)
             if first is None:
                 raise SourceError(f"no tasks in {_describe(tasks)}")
@@ -84,17 +84,18 @@ class Session:
                     )
                 # In a thread, since it takes a while where there are millions of records.
                 known, purse = await anyio.to_thread.run_sync(self.look_back, ledger)
-                if not self.check_recipe(first[1], binding=known.answered):
+                is_same = self.check_recipe(first[1], binding=known.answered)
+                if not is_same:
                     known = KnownAttempts()
                 shown = Progress(attempts_in(tasks, settings))
                 shown.waiting = self._gate.pause
                 engine = self._engine(ledger, known, purse, shown)
-                source = await anyio.to_thread.run_sync(source_mark, tasks, settings.template)
-                if source is not None and only is None:
-                    done += await anyio.to_thread.run_sync(engine.finished, ledger.records_of(source))
-                with show_progress(shown, progress), _booked(ledger, engine, tasks, source):
+                await anyio.to_thread.run_sync(given.mark)
+                if is_same and only is None and len(ledger.journal) >= MANY:
+                    done += await anyio.to_thread.run_sync(lambda: engine.finished(given.records(ledger)))
+                with show_progress(shown, progress), _booked(ledger, engine, tasks, given):
                     async with entered(*settings.verifiers, settings.teacher):
-                        await _drive(engine, numbered(first[1], located, only, done), shown, ledger)
+                        await _drive(engine, numbered(first[1], located, only, done), shown, ledger, given)
                     engine.finish()
 
     def look_back(self, ledger: Ledger) -> tuple[KnownAttempts, Purse | None]:
@@ -169,8 +170,8 @@ class Session:
         return False
 
 
-async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledger) -> None:
-    """Run the workers, and sync the journal about once a second beside them."""
+async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledger, given: MarkedInput) -> None:
+    """Run the workers. About once a second beside them, sync the journal and look whether the input was touched."""
 
     async def emit(outcome: Outcome) -> None:
         shown.count(outcome)
@@ -181,6 +182,7 @@ async def _drive(engine: Engine, tasks: _Located, shown: Progress, ledger: Ledge
                 await anyio.sleep(_SYNC_SECONDS)
                 shown.tick()  # also while nothing comes back
                 await anyio.to_thread.run_sync(ledger.sync)
+                await given.look_aside()
         except RunError as error:
             engine.end(error)
 
@@ -214,22 +216,16 @@ async def numbered(
             yield order, task
 
 
-def source_mark(tasks: TaskInput, template: Template) -> str | None:
-    """Digits that stay the same as long as each place of the input has the same task, and that is asked the same."""
-    input_digest, template_digest = fingerprint(tasks), templates.fixed_digest(template)
-    if input_digest is None or template_digest is None:
-        return None
-    return digest_of(f"{input_digest} {template_digest} {__version__}")
-
-
 @contextmanager
-def _booked(ledger: Ledger, engine: Engine, tasks: object, source: str | None) -> Iterator[None]:
+def _booked(ledger: Ledger, engine: Engine, tasks: object, given: MarkedInput) -> Iterator[None]:
     """Book when a session starts, with which input, and ends. How many requests it may cut off the engine books."""
-    ledger.note("started", workers=0, **({} if source is None else {"source": source}))
+    ledger.note("started", workers=0)
+    given.begin(ledger)
     try:
         yield
     finally:
         with suppress(RunError):  # on a full disk the reason has been raised already
+            given.look()
             ledger.note("ended", abandoned=engine.abandoned, skipped=getattr(tasks, "skipped", 0))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cot_distill import Distiller, Run, Sampling, Task, Verdict, planning, sources, templates
+from cot_distill import Distiller, Run, Sampling, Task, Verdict, session, sources, templates
 from cot_distill.errors import DistillError, RequestError, SourceError, TraceError, UnavailableError
+from cot_distill.journal_index import ENTRY_BYTES, order_in
 from cot_distill.sources import Source
 from cot_distill.sources.columns import TaskMaker
 from cot_distill.types import Completion, Message, Trace, Usage
@@ -30,11 +33,11 @@ CARDS = ("good", "good", "good", "cut", "bare", "refused", "server error")
 @contextmanager
 def many(records: int) -> Iterator[None]:
     """Tasks are passed over in runs of so many records."""
-    before, planning.MANY = planning.MANY, records  # type: ignore[attr-defined]
+    before, session.MANY = session.MANY, records  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        planning.MANY = before  # type: ignore[attr-defined]
+        session.MANY = before  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -204,6 +207,29 @@ async def test_the_rows_of_finished_tasks_are_passed_over(tmp_path: Path, made: 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
+    ("rows", "looked_at", "asked"),
+    [
+        ((*FOUR, (4, 0, 4)), 2, 1),
+        ((*FOUR, (4, 0, 4), (5, 0, 4)), 3, 2),
+        ((*FOUR[:3], (3, 1, 4), (4, 0, 4)), 5, 2),  # it grew, and was changed before that
+        ((FOUR[1], FOUR[0], *FOUR[2:]), 4, 0),
+        (FOUR[:3], 3, 0),
+    ],
+)
+async def test_where_a_file_grew_the_rows_that_were_there_are_passed_over(
+    rows: tuple[tuple[int, int, int], ...], looked_at: int, asked: int, tmp_path: Path, made: list[object]
+) -> None:
+    teacher = Dealt()
+    await play(teacher, Plan(FOUR), tmp_path)
+    made.clear()
+    run = await play(teacher, Plan(rows), tmp_path)
+    assert (len(made), len(teacher.asked)) == (looked_at, 4 + asked)
+    ids = [sample.task.id for sample in run.samples()]
+    assert sorted(ids) == sorted({row[0] for row in (*FOUR, *rows)})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
     ("template", "passes"),
     [
         (templates.solve_math, True),
@@ -281,6 +307,99 @@ async def test_answers_without_reasoning_are_asked_for_again_once_that_is_mended
     assert run.report().samples == 4
 
 
+# What a session reads need not be what it marked
+
+
+def shard(path: Path, questions: str) -> None:
+    path.write_text("".join(f'{{"id": "{one}", "instruction": "{one}"}}\n' for one in questions))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("there", "meanwhile", "asked_then"),
+    [
+        ("cde", "xyz", ["c", "d", "e"]),
+        ("cde", "de", ["c"]),
+        ("cde", "cdef", []),
+        ("cde", None, []),
+    ],
+)
+async def test_a_file_that_is_touched_while_it_is_read_is_not_taken_for_what_it_was(
+    there: str, meanwhile: str | None, asked_then: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    shard(folder / "a.jsonl", "ab")
+    shard(folder / "b.jsonl", there)
+    teacher = Dealt()
+    distiller = Distiller(teacher, concurrency=1)
+    answer = teacher.complete
+
+    async def edits(messages: Sequence[Message], sampling: Sampling, /) -> Completion:
+        if meanwhile is not None:
+            shard(folder / "b.jsonl", meanwhile)
+        return await answer(messages, sampling)
+
+    teacher.complete = edits  # type: ignore[method-assign]
+    await distiller.arun(folder, tmp_path / "run", progress=False)
+    teacher.complete = answer  # type: ignore[method-assign]
+    assert [question for question, _ in teacher.asked] == [*"ab", *(meanwhile or there)]
+    shard(folder / "b.jsonl", there)
+    for expected in (asked_then, []):
+        teacher.asked.clear()
+        await distiller.arun(folder, tmp_path / "run", progress=False)
+        assert [question for question, _ in teacher.asked] == expected
+
+
+@pytest.mark.anyio
+async def test_a_recipe_that_was_mended_before_any_answer_came_starts_anew(tmp_path: Path) -> None:
+    for name, cards in (("dealt:typo", ["refused"]), ("dealt:right", ["good"])):
+        teacher = Dealt(cards)
+        teacher.name = name
+        run = await play(teacher, Plan(FOUR), tmp_path)
+        assert len(teacher.asked) == 4
+    assert run.report().samples == 4
+
+
+@pytest.mark.anyio
+async def test_a_place_that_is_wrong_in_the_index_is_no_second_task_of_that_id(tmp_path: Path) -> None:
+    numbers = tuple((number, 0, 4) for number in range(100))  # the last entries are compared with their lines
+    teacher = Dealt()
+    await play(teacher, Plan(numbers), tmp_path)
+    path = tmp_path / "run" / "journal.idx"
+    index = bytearray(path.read_bytes())
+    entry = next(at for at in range(0, len(index), ENTRY_BYTES) if order_in(index[at : at + ENTRY_BYTES]) == 20)
+    for order in (21, 500, 2**40, 2**63):
+        index[entry + 16 : entry + 24] = order.to_bytes(8, "little")
+        path.write_bytes(index)
+        await play(teacher, Plan(numbers), tmp_path)
+        assert len(teacher.asked) == 100
+
+
+@pytest.mark.anyio
+async def test_others_get_a_turn_while_finished_tasks_are_looked_at(tmp_path: Path) -> None:
+    turns = 0
+
+    def slow(task: Task) -> Sequence[Message]:
+        time.sleep(0.001)
+        return task.prompt()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.sleep(0)
+            turns += 1
+
+    tasks = [f"question {number}" for number in range(200)]
+    await Distiller(Dealt(), template=slow).arun(tasks, tmp_path / "run", progress=False)
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        turns = 0
+        await Distiller(Dealt(), template=slow).arun(tasks, tmp_path / "run", progress=False)
+        group.cancel_scope.cancel()
+    assert turns > 20
+
+
 # The fingerprint
 
 
@@ -305,6 +424,24 @@ def test_a_fingerprint_tells_bytes_and_how_they_are_read(tmp_path: Path) -> None
     found = [source.fingerprint() for source in [sources.jsonl(one), *others]]
     assert None not in found
     assert len(set(found)) == len(found)
+
+
+def test_a_fingerprint_can_be_that_of_a_beginning(tmp_path: Path) -> None:
+    lines = [f'{{"question": "{number}"}}\n' for number in range(3)]
+    longer = sources.jsonl(file(tmp_path / "longer.jsonl", "".join(lines)))
+    for count in (1, 2, 3):
+        shorter = sources.jsonl(file(tmp_path / "shorter.jsonl", "".join(lines[:count])))
+        assert shorter.size() is not None
+        assert longer.fingerprint(shorter.size()) == shorter.fingerprint()
+    assert longer.fingerprint(5) is None  # not the end of a line
+    assert longer.fingerprint(0) is None
+    assert longer.fingerprint(10**6) is None
+    for source in (sources.csv(longer.files[0].path), sources.rows(["a"])):
+        assert source.size() is None
+        assert source.fingerprint(len(lines[0])) is None
+    with gzip.open(tmp_path / "packed.jsonl.gz", "wt") as packed:
+        packed.writelines(lines)
+    assert sources.read(tmp_path / "packed.jsonl.gz").size() is None
 
 
 def test_many_files_have_one_fingerprint(tmp_path: Path) -> None:

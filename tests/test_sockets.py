@@ -200,3 +200,13 @@ async def test_a_server_that_does_not_speak_tls_is_one_clear_error() -> None:
             with pytest.raises(UnavailableError) as caught:
                 await client.post("/", b"{}")
     assert caught.value.kind == "unreachable"
+
+
+async def test_the_deadline_holds_while_connecting_too_and_is_told_as_such() -> None:
+    """As for any answer that does not come in time: it need not mean that nobody is there."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the handshake is never answered
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        async with Transport(url, headers={}, timeout=0.2) as transport:
+            with pytest.raises(UnavailableError, match=f"no whole answer from {url} within 0.2 s") as caught:
+                await transport.post("/", b"{}")
+    assert caught.value.kind == "timeout"

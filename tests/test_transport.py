@@ -218,6 +218,14 @@ async def test_nobody_listening() -> None:
     assert caught.value.kind == "unreachable"
 
 
+async def test_a_deadline_that_passed_between_two_requests_is_forgotten() -> None:
+    with LoopbackServer(lambda request: Reply.json({"n": request.number})) as server:
+        async with Transport(server.url, headers={}, timeout=0.3) as transport:
+            for number in range(2):
+                assert json.loads((await transport.post("/", b"{}")).body) == {"n": number}
+                await anyio.sleep(0.4)
+
+
 async def test_a_cancelled_request_does_not_harm_the_next() -> None:
     with LoopbackServer(lambda request: Reply.json({"n": request.number}, status=200)) as server:
         slow = Reply.json({"late": True})

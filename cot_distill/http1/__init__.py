@@ -126,11 +126,14 @@ class HTTP1Transport(httpx.AsyncBaseTransport):
     async def _connect(self, request: httpx.Request, deadline: float | None) -> Socket:
         url = request.url
         tls = self._tls if url.scheme == "https" else None
-        given = request.extensions.get("timeout", {}).get("connect"), deadline
-        timeout = min((seconds for seconds in given if seconds is not None), default=None)
+        timeout = request.extensions.get("timeout", {}).get("connect")
+        is_last = deadline is not None and (timeout is None or deadline < timeout)
+        seconds = deadline if is_last else timeout
         try:
-            return await connect(url.raw_host.decode(), url.port or _PORTS[url.scheme], tls=tls, timeout=timeout)
+            return await connect(url.raw_host.decode(), url.port or _PORTS[url.scheme], tls=tls, timeout=seconds)
         except TimeoutError as error:
+            if is_last:
+                raise httpx.ReadTimeout(str(error)) from error
             raise httpx.ConnectTimeout(str(error)) from error
         except (OSError, UnicodeError) as error:  # the latter from names that no host can have
             raise httpx.ConnectError(str(error)) from error

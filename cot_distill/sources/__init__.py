@@ -15,18 +15,19 @@ from cot_distill.sources.demo import demo_tasks
 from cot_distill.sources.files import csv, json, jsonl, parquet
 from cot_distill.sources.hub import dataset, hub
 from cot_distill.sources.paths import read
-from cot_distill.sources.pull import TaskInput, fingerprint, open_tasks
-from cot_distill.sources.source import OnError, Source, rows
+from cot_distill.sources.pull import TaskInput, as_source, open_tasks
+from cot_distill.sources.source import FileState, OnError, Source, rows
 
 __all__ = [
     "Columns",
+    "FileState",
     "OnError",
     "Source",
     "TaskInput",
+    "as_source",
     "csv",
     "dataset",
     "demo_tasks",
-    "fingerprint",
     "hub",
     "json",
     "jsonl",

@@ -24,7 +24,7 @@ from cot_distill.errors import SourceError
 from cot_distill.sources.columns import Columns, kind
 from cot_distill.sources.csv_stream import csv_rows
 from cot_distill.sources.json_stream import JSONStructureError, array_elements
-from cot_distill.sources.source import Broken, Located, OnError, Source
+from cot_distill.sources.source import Broken, File, Located, OnError, Source
 from cot_distill.sources.text import BOM, not_utf8
 
 __all__ = ["csv", "format_of", "json", "jsonl", "parquet"]
@@ -32,6 +32,7 @@ __all__ = ["csv", "format_of", "json", "jsonl", "parquet"]
 _SNIFF = 1 << 20  # bytes of a first line that may be read to tell JSON Lines from JSON
 _BLANK = 1 << 12  # bytes of white space after it that do not matter
 _ROWS_AT_ONCE = 64
+_PACKED = (".gz", ".zst")
 
 
 def jsonl(path: str | PathLike[str], *, on_error: OnError = "raise", **columns: Unpack[Columns]) -> Source:
@@ -116,7 +117,7 @@ def parquet(path: str | PathLike[str], *, on_error: OnError = "raise", **columns
         columns=columns,
         on_error=on_error,
         may_be_empty=False,
-        files=[("parquet", file)],
+        files=[File(file, "parquet")],
     )
 
 
@@ -145,6 +146,7 @@ def _text_source(
     columns: Columns,
 ) -> Source:
     file = _existing(path)
+    packed = file.suffix.lower() if file.suffix.lower() in _PACKED else ""
 
     def open_rows() -> Iterator[Located]:
         with _opened(file) as content:
@@ -157,7 +159,7 @@ def _text_source(
         columns=columns,
         on_error=on_error,
         may_be_empty=False,
-        files=[(f"{rows.__name__} {file.suffix.lower()}", file)],
+        files=[File(file, f"{rows.__name__} {packed}", grows=rows is _jsonl_rows and not packed)],
     )
 
 

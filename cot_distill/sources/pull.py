@@ -27,7 +27,7 @@ from cot_distill.sources.paths import read
 from cot_distill.sources.source import Source, close, rows
 from cot_distill.types import Task
 
-__all__ = ["TaskInput", "fingerprint", "open_tasks"]
+__all__ = ["TaskInput", "as_source", "open_tasks"]
 
 TaskInput = (
     Tasks | Iterable[Mapping[str, Any] | str] | AsyncIterable[Mapping[str, Any] | str] | str | PathLike[str] | Source
@@ -38,7 +38,7 @@ _Pulled = AsyncGenerator[tuple[int, Task], None]
 
 _AT_ONCE = 32
 _PATIENCE = 0.05  # seconds for which rows are gathered before they are handed on
-_A_TURN = 0.001  # seconds of reading before others get a turn
+_A_TURN = 0.005  # seconds
 _END: Any = object()
 
 
@@ -71,19 +71,19 @@ def open_tasks(tasks: TaskInput, *, unique: bool = True, done: Sequence[int] = b
     return _without_repeats(pulled, source) if unique else pulled
 
 
-def fingerprint(tasks: TaskInput) -> str | None:
-    """Tell whether an input is still the same: see :meth:`cot_distill.sources.Source.fingerprint`.
+def as_source(tasks: TaskInput) -> Source | None:
+    """The source that reads these tasks, where they are one or come from a path; else None.
 
     Args:
         tasks: As for :func:`open_tasks`.
 
     Returns:
-        Hexadecimal digits, or None where that cannot be told.
+        A source, or None.
 
     Raises:
-        SourceError: A file cannot be read.
+        SourceError: There is nothing to read at a path.
     """
-    return _as_source(tasks).fingerprint() if isinstance(tasks, Source | str | PathLike) else None
+    return _as_source(tasks) if isinstance(tasks, Source | str | PathLike) else None
 
 
 class _Stream:
@@ -122,15 +122,13 @@ def _dataset_classes() -> tuple[type[Any], ...]:
 
 async def _pull(source: Source, done: Sequence[int]) -> _Pulled:
     located = source.unfinished(done)
-    busy = _A_TURN
+    until = 0.0
     try:
         while True:
-            if busy >= _A_TURN:  # others get a turn now and then: for each task it would cost as much again
+            if time.monotonic() >= until:  # others get a turn now and then: each task would cost as much again
                 await checkpoint()  # before the pull, so that a cancellation here loses no task
-                busy = 0.0
-            began = time.monotonic()
+                until = time.monotonic() + _A_TURN
             pair = next(located, _END)
-            busy += time.monotonic() - began
             if pair is _END:
                 return
             if pair is not None:

@@ -7,8 +7,9 @@ This file knows rows, problems and places. It does not know any file format: the
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Unpack
 
@@ -17,10 +18,11 @@ from cot_distill.sources.columns import BadInput, BadRow, Columns, TaskMaker
 from cot_distill.sources.frames import Rows, is_frame
 from cot_distill.types import Task
 
-__all__ = ["Broken", "Located", "OnError", "Source", "close", "rows"]
+__all__ = ["Broken", "File", "FileState", "Located", "OnError", "Source", "close", "rows"]
 
 log = logging.getLogger("cot_distill")
 
+_AT_ONCE = 1 << 20
 _A_TURN = 512
 """Rows that are passed over before others get a turn: below a millisecond."""
 
@@ -39,6 +41,20 @@ class Broken(NamedTuple):
     """What follows cannot be found, so going on would hide how much is missing: raised in any case."""
 
 
+FileState = tuple[tuple[int, int, int, int] | None, ...]
+"""What :meth:`Source.state` says."""
+
+
+class File(NamedTuple):
+    """A file of rows."""
+
+    path: Path
+    reader: str
+    """How it is read: the same bytes can be rows in several ways."""
+    grows: bool = False
+    """Lines can be appended to it, and then those before them stay what they were."""
+
+
 class Source:
     """Tasks from one input. Iterating opens the input anew each time, and holds one row at a time.
 
@@ -54,7 +70,7 @@ class Source:
         blocking: Reading a row may wait for the network: :func:`~cot_distill.sources.open_tasks` then reads in a
             thread.
         may_be_empty: Whether an input without a single row is fine.
-        files: How each file is read, and its path, where all rows come from files.
+        files: Where all rows come from files: these.
     """
 
     def __init__(
@@ -67,7 +83,7 @@ class Source:
         on_error: OnError = "raise",
         blocking: bool = False,
         may_be_empty: bool = True,
-        files: Sequence[tuple[str, Path]] = (),
+        files: Sequence[File] = (),
     ) -> None:
         if on_error not in ("raise", "skip"):
             raise ConfigError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
@@ -139,29 +155,51 @@ class Source:
         if self.skipped:
             log.warning("%s: skipped %d rows that are no tasks", self.name, self.skipped)
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self, size: int | None = None) -> str | None:
         """Tell whether an input is still the same: a digest of all its bytes and of how they are read.
+
+        Args:
+            size: Look at the first so many bytes only: what it would be if the input ended there.
 
         Returns:
             Hexadecimal digits; None where that cannot be told, or would not say which task stands where: for rows
             that are in memory, or come through a pipe or the network, and for an input that is read with
-            ``on_error="skip"``.
+            ``on_error="skip"``. With ``size`` also where the input is not one file of plain JSON Lines, or does not
+            consist of whole lines then.
 
         Raises:
             SourceError: A file cannot be read.
         """
-        if not self.files or self.on_error == "skip":
+        # What a pipe holds can be read only once.
+        if not self.files or self.on_error == "skip" or not all(file.path.is_file() for file in self.files):
+            return None
+        if size is not None and self.size() is None:
             return None
         found: list[object] = [dict(sorted(self._columns.items()))]
-        for reader, path in self.files:
-            try:
-                if not path.is_file():  # what a pipe holds can be read only once
-                    return None
-                with path.open("rb") as file:
-                    found.append((reader, file_digest(file, blake2b).hexdigest()))
-            except OSError as error:
-                raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        for file in self.files:
+            digest = _digest(file.path, size)
+            if digest is None:
+                return None
+            found.append((file.reader, digest))
         return blake2b(repr(found).encode(), digest_size=16).hexdigest()
+
+    def size(self) -> int | None:
+        """The bytes of an input that may grow, that is, of one file of plain JSON Lines; None for any other."""
+        if len(self.files) != 1 or not self.files[0].grows:
+            return None
+        state = self.state()[0]
+        return None if state is None else state[2]
+
+    def state(self) -> FileState:
+        """What shows whether a file was touched: device, number, size and time; None for one that is gone."""
+        found: list[tuple[int, int, int, int] | None] = []
+        for file in self.files:
+            try:
+                stat = file.path.stat()
+                found.append((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+            except OSError:
+                found.append(None)
+        return tuple(found)
 
     def describe(self, position: int) -> str:
         """Say where a row stands, such as ``tasks.jsonl, line 17``.
@@ -233,6 +271,19 @@ def rows(
             close(iterator)
 
     return Source(name, open_rows, columns=columns, on_error=on_error)
+
+
+def _digest(path: Path, size: int | None) -> str | None:
+    """Of a file, or of its first so many bytes; None where these do not end with a line."""
+    found, left, piece = blake2b(), math.inf if size is None else size, b""
+    try:
+        with path.open("rb") as file:
+            while left and (piece := file.read(int(min(left, _AT_ONCE)))):
+                found.update(piece)
+                left -= len(piece)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    return found.hexdigest() if size is None or (not left and piece.endswith(b"\n")) else None
 
 
 def close(iterator: Iterator[object]) -> None:

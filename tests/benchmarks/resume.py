@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from cot_distill import Distiller, Run, Task, Verdict, templates
+from cot_distill.input_mark import MarkedInput
 from cot_distill.journal import Journal
 from cot_distill.judging import Judge
 from cot_distill.ledger import Ledger
 from cot_distill.planning import Planner, Settings
 from cot_distill.records import Slot
 from cot_distill.retry import Tries
-from cot_distill.session import source_mark
 from cot_distill.sources import TaskInput
 from cot_distill.testing import ScriptedTeacher
 from cot_distill.trace import Trace
@@ -113,7 +113,10 @@ def write_run(path: Path, tasks: int, size: int, *, whole: bool = True) -> None:
     )
     said = {judge._ids[0]: Verdict(by="right", passed=True, about="answer")}
     with Ledger(path, writable=True) as ledger:
-        ledger.note("started", workers=0, source=source_mark(source, templates.solve))
+        ledger.note("started", workers=0)
+        given = MarkedInput(source, templates.solve)
+        given.mark()
+        given.begin(ledger)
         if whole:
             ledger.journal.close()
             ledger.journal = bulk = BulkJournal(path, writable=True).start()
