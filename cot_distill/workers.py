@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TypeVar
 
 import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from cot_distill.cancelling import EscapedCancellationError, is_escaped
+from cot_distill.turns import Turns
 
 __all__ = ["drive"]
 
@@ -46,16 +47,15 @@ async def drive(
     failed: list[Exception] = []
     turn = _Turn()
     free = started = 0
-    until = 0.0
+    turns = Turns(_A_TURN)
 
     async def worker() -> None:
-        nonlocal free, started, until
+        nonlocal free, started
         try:
             await checkpoint_if_cancelled()  # else, with nothing to wait for, each would start the next one
             while True:
-                if time.monotonic() >= until:  # others get a turn also where neither jobs nor work ever wait
-                    await checkpoint()
-                    until = time.monotonic() + _A_TURN
+                if time.monotonic() >= turns.due:  # neither jobs nor work need ever wait
+                    await turns.give()
                 async with turn:
                     if room is not None:
                         await room()
@@ -90,9 +90,11 @@ async def drive(
 
 
 class _Turn:
-    """A lock, first come, first served. Where nobody else wants it, it costs nothing.
+    """A lock that costs nothing where nobody else holds it.
 
-    anyio's yields to the event loop and asks for the current task each time, which is a twentieth of a request.
+    anyio's yields to the event loop and asks for the current task each time, which is a twentieth of a request. It
+    also hands itself over: once two wait, everybody who comes must wait for the loop to wake the one before. Here
+    whoever comes first when it is free takes it, and those who were woken for nothing wait again.
     """
 
     def __init__(self) -> None:
@@ -100,27 +102,25 @@ class _Turn:
         self._waiting: deque[anyio.Event] = deque()
 
     async def __aenter__(self) -> None:
-        if not self._is_taken:
-            self._is_taken = True
-            return
-        woken = anyio.Event()
-        self._waiting.append(woken)
-        try:
-            await woken.wait()
-        except BaseException:
-            if woken.is_set():
-                self._pass_on()
-            else:
-                self._waiting.remove(woken)
-            raise
+        while self._is_taken:
+            woken = anyio.Event()
+            self._waiting.append(woken)
+            try:
+                await woken.wait()
+            except BaseException:
+                if woken.is_set():
+                    self._wake()
+                else:
+                    self._waiting.remove(woken)
+                raise
+        self._is_taken = True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pass_on()
+        self._is_taken = False
+        self._wake()
 
-    def _pass_on(self) -> None:
+    def _wake(self) -> None:
         if self._waiting:
-            self._waiting.popleft().set()  # it stays taken: now by whoever wakes up
-        else:
-            self._is_taken = False
+            self._waiting.popleft().set()

@@ -15,7 +15,6 @@ from os import PathLike
 from typing import Any, NoReturn
 
 from anyio import to_thread
-from anyio.lowlevel import checkpoint
 
 from cot_distill.errors import ConfigError, SourceError
 from cot_distill.protocols import Tasks
@@ -25,6 +24,7 @@ from cot_distill.sources.frames import is_frame
 from cot_distill.sources.hub import dataset
 from cot_distill.sources.paths import read
 from cot_distill.sources.source import Source, close, rows
+from cot_distill.turns import Turns
 from cot_distill.types import Task
 
 __all__ = ["TaskInput", "as_source", "open_tasks"]
@@ -122,12 +122,11 @@ def _dataset_classes() -> tuple[type[Any], ...]:
 
 async def _pull(source: Source, done: Sequence[int]) -> _Pulled:
     located = source.unfinished(done)
-    until = 0.0
+    turns = Turns(_A_TURN)
     try:
         while True:
-            if time.monotonic() >= until:  # others get a turn now and then: each task would cost as much again
-                await checkpoint()  # before the pull, so that a cancellation here loses no task
-                until = time.monotonic() + _A_TURN
+            if time.monotonic() >= turns.due:
+                await turns.give()  # before the pull, so that a cancellation here loses no task
             pair = next(located, _END)
             if pair is _END:
                 return
