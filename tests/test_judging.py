@@ -259,6 +259,7 @@ async def test_what_was_left_for_the_end_is_judged_by_the_next_session_if_there_
         with anyio.fail_after(30):
             while len(asking.calls) < 300:
                 await anyio.sleep(0.01)
+            await anyio.wait_all_tasks_blocked()  # the last answer has come, too
         group.cancel_scope.cancel()
     run = await Distiller(asking, verifiers=[right]).arun(tasks(300), tmp_path, progress=False)
     assert run.report().passed == 300
