@@ -164,41 +164,34 @@ async def test_the_source_is_never_entered_by_two_workers() -> None:
     assert len(done) == 30
 
 
+async def endless(pulled: list[int]) -> AsyncIterator[int]:
+    """Never waits for anything."""
+    while True:
+        pulled.append(len(pulled) + 1)
+        yield pulled[-1]
+
+
 async def test_others_get_a_turn_though_neither_source_nor_work_ever_waits() -> None:
-    pulled = 0
-
-    async def endless() -> AsyncIterator[int]:
-        nonlocal pulled
-        while True:
-            pulled += 1
-            yield pulled
-
     async def work(job: int) -> None:
         pass
 
+    pulled: list[int] = []
     with anyio.move_on_after(0.05) as scope:
-        await drive(endless(), work, 8)
+        await drive(endless(pulled), work, 8)
     assert scope.cancelled_caught
-    assert pulled > 8
+    assert len(pulled) > 8
 
 
 async def test_no_more_is_pulled_once_it_is_cancelled_though_the_source_never_waits() -> None:
-    pulled = 0
-
-    async def endless() -> AsyncIterator[int]:
-        nonlocal pulled
-        while True:
-            pulled += 1
-            yield pulled
-
     async def work(job: int) -> None:
         if job == 3:
             scope.cancel()
         await anyio.sleep(0.001)
 
+    pulled: list[int] = []
     with anyio.CancelScope() as scope:
-        await drive(endless(), work, 1000)
-    assert pulled < 10
+        await drive(endless(pulled), work, 1000)
+    assert len(pulled) < 10
 
 
 async def test_a_turn_is_not_lost_where_one_that_waits_for_it_is_cancelled() -> None:
