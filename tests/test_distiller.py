@@ -1089,7 +1089,7 @@ def test_settings_that_could_not_be_kept_are_refused(tmp_path: Path) -> None:
 async def test_what_never_reached_the_server_uses_up_no_budget(tmp_path: Path) -> None:
     usage = Usage(prompt_tokens=10, completion_tokens=10)
     answer = Completion(reasoning="r", content="a", trace_kind="full", usage=usage)
-    down: list[Any] = [UnavailableError("nobody listens", kind="unreachable") for _ in range(5)]
+    down: list[Any] = [UnavailableError("nobody listens", kind="unreachable") for _ in range(2)]
     teacher = ScriptedTeacher([*down, answer])
     prices = Prices({teacher.name: Price(input=1, output=1)})
     distiller = Distiller(
