@@ -94,7 +94,7 @@ class Planner:
             until_passed=settings.until_passed,
             is_judged=lambda mark: not settings.verifiers or judge.is_mark_of(mark),
         )
-        self._own = own if tasks else ()
+        self._own = own if 1 in tasks else ()
         self._earlier(attempts)
         return tasks
 
@@ -134,8 +134,11 @@ class Planner:
         """Tasks that were passed over cannot be compared with those that follow: see that this is none of them."""
         assert self._ledger is not None  # noqa: S101 - there are no sessions without one
         journal = self._ledger.journal
-        before = journal.read(journal.index.entry(known.number))["order"]  # the index is only a cache
-        if before != slot.order and any(known.number in part for part in self._own):
+        entry = journal.index.entry(known.number)
+        if entry.head.order == slot.order or not any(known.number in part for part in self._own):
+            return
+        before = journal.read(entry)["order"]  # the index is only a cache
+        if before != slot.order:
             raise SourceError(
                 f"tasks {before + 1} and {slot.order + 1} of the input have the same id, {slot.task.id!r}; ids must "
                 "be unique: change one"

@@ -50,7 +50,7 @@ def open_tasks(tasks: TaskInput, *, unique: bool = True, done: Sequence[int] = b
     Args:
         tasks: A :class:`Source`, a path, a dataset of the ``datasets`` library, a pandas DataFrame, or any iterable
             or async iterable of tasks, dicts or questions, also an endless one.
-        unique: Check that no id comes twice. Takes about 120 bytes a task: not for endless input.
+        unique: Check that no id comes twice. Takes up to 40 bytes a task: not for endless input.
         done: By the number of the row, from 0: the tasks that are passed over, of a source that has a
             :meth:`~cot_distill.sources.Source.fingerprint`. It may be filled in meanwhile.
 
